@@ -1,0 +1,1 @@
+"""Pagelet's load generator: mixed-length traffic against an OpenAI-compatible endpoint."""

@@ -1,0 +1,1 @@
+"""The `pagelet` command. Importing it imports none of torch, kopf and fastapi."""

@@ -1,0 +1,110 @@
+"""How an engine is configured: plain frozen data, checked here, resolved against the model.
+
+Sources, in order: command-line flag, then default. Values that depend on the model or the
+machine are None here and become a number in `ResolvedConfig`, a different type.
+"""
+
+from dataclasses import dataclass
+
+from pagelet_engine.errors import ConfigError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda")
+BLOCK_SIZES = (8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """What the user says about one engine."""
+
+    model: str
+    """`package://PACKAGE/FILE.gguf`, `file:///PATH`, `pvc://CLAIM/PATH` (mounted), `hf://ORG/REPO`,
+    or a plain path to a .gguf file or a folder with config.json and *.safetensors; or
+    `dummy://NAME` for random weights of a known shape (benchmarks)."""
+
+    served_model_name: str | None = None
+    """The `model` clients send; default: the file's or folder's name."""
+
+    revision: str | None = None
+    """Commit or tag of a hub model; None takes the default branch."""
+
+    dtype: str = "auto"
+    """Of weights and KV cache; auto is float32 on a CPU, bfloat16 on a GPU."""
+
+    device: str = "auto"
+    """auto takes a CUDA device when there is one."""
+
+    max_model_len: int | None = None
+    """Most tokens of prompt plus output, tokens; None takes the model's context window."""
+
+    block_size: int = 16
+    """Tokens per KV block. Smaller wastes less memory in the last block, larger means shorter
+    block tables; 16 wastes under 4 % on mixed lengths."""
+
+    max_num_seqs: int = 64
+    """Most sequences in one step; more raises throughput until memory bandwidth is used up."""
+
+    max_num_batched_tokens: int | None = None
+    """Most tokens in one step. Higher raises prefill throughput, lower bounds ITL, since a chunk of
+    this size is the longest a decoding client waits. None: 512 on a CPU, 2048 on a GPU."""
+
+    kv_cache_bytes: int | None = None
+    """Memory of the KV cache, bytes. None: on a GPU what `gpu_memory_fraction` leaves, on a CPU
+    room for max_num_seqs sequences of average length, at most a quarter of free memory."""
+
+    gpu_memory_fraction: float = 0.90
+    """Share of the GPU's memory for weights, activations and KV cache, in (0, 1)."""
+
+    num_threads: int | None = None
+    """Threads for CPU arithmetic; None takes the cores this process may use."""
+
+    seed: int = 0
+    """Seed for sequences that bring none."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can never work.
+
+        Raises:
+            ConfigError: A value is out of range; the message names field, value and remedy.
+        """
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype is {self.dtype!r}; choose one of {', '.join(DTYPES)}.")
+        if self.device not in DEVICES:
+            raise ConfigError(f"device is {self.device!r}; choose one of {', '.join(DEVICES)}.")
+        if self.block_size not in BLOCK_SIZES:
+            raise ConfigError(
+                f"block_size is {self.block_size}; choose one of {', '.join(map(str, BLOCK_SIZES))}."
+            )
+        for name in ("max_model_len", "max_num_batched_tokens", "kv_cache_bytes", "num_threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1, or left out.")
+        if self.max_num_seqs < 1:
+            raise ConfigError(f"max_num_seqs is {self.max_num_seqs}; it must be at least 1.")
+        if not 0.0 < self.gpu_memory_fraction < 1.0:
+            raise ConfigError(
+                f"gpu_memory_fraction is {self.gpu_memory_fraction}; it must lie between 0 and 1."
+            )
+        budget = self.max_num_batched_tokens
+        if budget is not None and budget < self.max_num_seqs:
+            raise ConfigError(
+                f"max_num_batched_tokens ({budget}) is below max_num_seqs ({self.max_num_seqs}): a "
+                f"full batch could not decode one token each. Raise the first or lower the second."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Where and how the API process listens."""
+
+    host: str = "127.0.0.1"
+    """Address to bind; loopback unless told otherwise."""
+
+    port: int = 8000
+    """TCP port; 0 lets the system choose (the choice is printed)."""
+
+    drain_timeout_s: float = 300.0
+    """Longest wait for streams in flight after SIGTERM."""
+
+    max_body_bytes: int = 8 * 1024 * 1024
+    """Largest request body; above it the answer is 413 before any parsing."""

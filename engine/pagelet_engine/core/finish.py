@@ -1,0 +1,19 @@
+"""Why a sequence ended."""
+
+from enum import StrEnum
+
+
+class FinishReason(StrEnum):
+    """The values a client may see are OpenAI's; ABORT never leaves the server."""
+
+    STOP = "stop"
+    """End-of-sequence token, stop token or stop string."""
+
+    LENGTH = "length"
+    """max_tokens or the context window is used up."""
+
+    ABORT = "abort"
+    """The client left or a stop string was found outside; nobody reads this result."""
+
+    ERROR = "error"
+    """The sequence could not go on; a `Failed` message carries the reason."""

@@ -1,0 +1,96 @@
+"""What the API process and the engine process say to each other.
+
+Length-prefixed msgpack frames over one UNIX socket pair: a 4-byte big-endian length, then a
+`Command` (API to engine) or an `Event` (engine to API). Tagged structs, decoded with their
+types; nothing is ever unpickled. Ids are made by the API process, never by a client.
+"""
+
+import msgspec
+
+from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.sampling_params import SamplingParams
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """Generate one sequence. The prompt has been checked against `Ready`'s limits."""
+
+    seq_id: int
+    prompt_token_ids: list[int]
+    sampling: SamplingParams
+
+
+class Abort(msgspec.Struct, frozen=True, tag="abort"):
+    """Forget a sequence and free its blocks; unknown ids are ignored."""
+
+    seq_id: int
+
+
+Command = Submit | Abort
+
+
+class Stage(msgspec.Struct, frozen=True, tag="stage"):
+    """Start-up progress, for /startupz and the log."""
+
+    name: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The engine accepts sequences; the limits the edge must check against."""
+
+    vocab_size: int
+    max_model_len: int
+    num_blocks: int
+    block_size: int
+    dtype: str
+    device: str
+    kv_cache_bytes: int
+    weights_bytes: int
+    load_seconds: float
+
+
+class Fatal(msgspec.Struct, frozen=True, tag="fatal"):
+    """The engine process ends. `config` tells whether the configuration is to blame (exit 2)."""
+
+    message: str
+    config: bool
+
+
+class TokenOutput(msgspec.Struct, frozen=True, array_like=True):
+    """New tokens of one sequence after a step; `finish_reason` set on the last one."""
+
+    seq_id: int
+    token_ids: list[int]
+    finish_reason: FinishReason | None = None
+    error: str | None = None
+    """For FinishReason.ERROR: the sentence the client gets."""
+
+
+class EngineStats(msgspec.Struct, frozen=True, array_like=True):
+    """The engine's counters and gauges after a step; counters never fall."""
+
+    num_waiting: int = 0
+    num_running: int = 0
+    num_blocks_used: int = 0
+    num_blocks_total: int = 0
+    kv_slots_used: int = 0
+    """Token slots that hold K/V; against num_blocks_used * block_size this is fragmentation."""
+    num_steps: int = 0
+    num_preemptions: int = 0
+    num_recomputed_tokens: int = 0
+    num_prompt_tokens: int = 0
+    """Prompt tokens computed (recomputation counted apart)."""
+    num_output_tokens: int = 0
+    last_step_seconds: float = 0.0
+    last_step_tokens: int = 0
+
+
+class Stepped(msgspec.Struct, frozen=True, tag="stepped"):
+    """The result of one engine step (or, while idle, a heartbeat with no outputs)."""
+
+    outputs: list[TokenOutput]
+    stats: EngineStats
+
+
+Event = Stage | Ready | Fatal | Stepped

@@ -1,0 +1,1 @@
+"""Pagelet's control plane: turns ModelDeployments into replicas and traffic, anywhere."""
