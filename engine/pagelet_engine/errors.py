@@ -7,8 +7,9 @@
     │   ├── InvalidRequestError         400 invalid_value
     │   ├── ContextLengthError          400 context_length_exceeded
     │   └── UnknownModelError           404 model_not_found
-    └── UnavailableError            nobody is wrong, try later; HTTP 503 with Retry-After
-        └── EngineDeadError             the engine process is gone; requests in flight end with it
+    ├── UnavailableError            nobody is wrong, try later; HTTP 503 with Retry-After
+    │   └── EngineDeadError             the engine process is gone; requests in flight end with it
+    └── ProtocolError               a frame between the processes is unreadable; a bug
 
 Anything else that escapes is a bug: HTTP 500 with a fixed sentence, traceback in the log.
 `assert` states invariants of this code, never facts about its input.
@@ -75,3 +76,7 @@ class UnavailableError(EngineError):
 
 class EngineDeadError(UnavailableError):
     """The engine process ended; the message carries its last words."""
+
+
+class ProtocolError(EngineError):
+    """A frame between the two processes is too long or not a known message."""
