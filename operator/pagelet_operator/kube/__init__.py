@@ -1,0 +1,1 @@
+"""Kubernetes: the only package that knows kopf and the Kubernetes client."""

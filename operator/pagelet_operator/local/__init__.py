@@ -1,0 +1,1 @@
+"""One machine: the same control loop over child processes instead of pods."""

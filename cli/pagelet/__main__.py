@@ -1,0 +1,5 @@
+"""`python -m pagelet`, the same as the `pagelet` script."""
+
+from pagelet.main import main
+
+main()

@@ -1,0 +1,69 @@
+"""Kubernetes' ways to write a duration and an amount of memory, as pydantic types.
+
+Durations: https://pkg.go.dev/time#ParseDuration restricted to h, m, s, ms. Quantities:
+https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ restricted to
+whole bytes and the usual suffixes.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
+
+DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"
+MEMORY_PATTERN = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_UNIT_BYTES = {
+    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+}  # fmt: skip
+
+
+def seconds(duration: str) -> float:
+    """Return the seconds of a duration such as `90s` or `1h30m`.
+
+    Raises:
+        ValueError: It is not of that form, or empty.
+    """
+    if not duration or not re.fullmatch(DURATION_PATTERN, duration):
+        raise ValueError(f"{duration!r} is not a duration; write it as 90s, 2m or 1h30m")
+    parts = re.findall(r"([0-9]+)(ms|h|m|s)", duration)
+    return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+
+
+def memory_bytes(quantity: str) -> int:
+    """Return the bytes of a quantity such as `512Mi`.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    found = re.fullmatch(r"([0-9]+)(Ki|Mi|Gi|Ti|k|M|G|T)?", quantity)
+    if not found:
+        raise ValueError(f"{quantity!r} is not an amount of memory; write it as 512Mi or 2Gi")
+    return int(found[1]) * _UNIT_BYTES[found[2] or ""]
+
+
+def _checked_duration(value: str) -> str:
+    seconds(value)
+    return value
+
+
+def _checked_memory(value: str) -> str:
+    memory_bytes(value)
+    return value
+
+
+# The pattern stands in the schema for the API server; on one machine the sentence is better.
+Duration = Annotated[
+    str,
+    AfterValidator(_checked_duration),
+    WithJsonSchema(
+        {"type": "string", "pattern": DURATION_PATTERN, "minLength": 2, "maxLength": 32}
+    ),
+]
+Memory = Annotated[
+    str,
+    AfterValidator(_checked_memory),
+    WithJsonSchema({"type": "string", "pattern": MEMORY_PATTERN, "minLength": 1, "maxLength": 32}),
+]

@@ -1,0 +1,153 @@
+"""Status as the API server stores it: written from an outcome, read back as memory."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from pagelet_operator.api.status import (
+    Condition,
+    ModelDeploymentStatus,
+    RetainedStatus,
+    RevisionStatus,
+    RolloutStatus,
+)
+from pagelet_operator.core import conditions as core
+from pagelet_operator.core.model import Model
+from pagelet_operator.core.planning import Outcome
+from pagelet_operator.core.rollout import Phase, Retained, RolloutState
+
+
+def state_from_status(status: Mapping[str, Any] | None) -> RolloutState:
+    """Return what the operator remembers; a fresh state where nothing usable is stored."""
+    stored = _read(status)
+    if stored is None or stored.rollout is None:
+        return RolloutState()
+    rollout = stored.rollout
+    return RolloutState(
+        phase=Phase(rollout.phase),
+        stable=rollout.stable,
+        canary=rollout.canary,
+        failed=rollout.failed,
+        step=rollout.step,
+        step_started_at=rollout.step_started_at,
+        unready_since=rollout.unready_since,
+        retained=tuple(Retained(item.revision, item.until) for item in rollout.retained),
+        message=rollout.message,
+    )
+
+
+def conditions_from_status(status: Mapping[str, Any] | None) -> tuple[core.Condition, ...]:
+    """Return the stored conditions; none where nothing usable is stored."""
+    stored = _read(status)
+    return tuple(
+        core.Condition(
+            type=item.type,
+            status=item.status,
+            reason=item.reason,
+            message=item.message,
+            observed_generation=item.observed_generation,
+            last_transition_time=datetime.fromisoformat(item.last_transition_time).timestamp(),
+        )
+        for item in (stored.conditions if stored else ())
+    )
+
+
+def status(
+    model: Model,
+    outcome: Outcome,
+    *,
+    before: Mapping[str, Any] | None,
+    endpoint: str | None,
+    selector: str | None,
+    now: float,
+) -> dict[str, Any]:
+    """Return the whole status after a reconcile, as JSON."""
+    state = outcome.state
+    conditions = core.conditions(outcome, model.generation, conditions_from_status(before), now)
+    return _dump(
+        ModelDeploymentStatus(
+            observed_generation=model.generation,
+            conditions=_wire(conditions),
+            stable=_revision(state.stable, outcome),
+            canary=_revision(state.canary, outcome),
+            traffic=dict(outcome.plan.traffic),
+            rollout=_rollout(state),
+            endpoint=endpoint if state.stable else None,
+            selector=selector,
+            replicas=sum(item.replicas for item in outcome.plan.revisions),
+            ready_replicas=sum(item.ready for item in outcome.fleet.revisions.values()),
+        )
+    )
+
+
+def rejected_status(
+    sentence: str, generation: int, before: Mapping[str, Any] | None, now: float
+) -> dict[str, Any]:
+    """Return `before` with conditions that say why the resource was refused."""
+    stored = _read(before) or ModelDeploymentStatus()
+    conditions = core.rejected(sentence, generation, conditions_from_status(before), now)
+    changed = stored.model_copy(
+        update={"observed_generation": generation, "conditions": _wire(conditions)}
+    )
+    return _dump(changed)
+
+
+def _read(stored: Mapping[str, Any] | None) -> ModelDeploymentStatus | None:
+    try:
+        return ModelDeploymentStatus.model_validate(dict(stored or {}))
+    except ValidationError:
+        # Written by another version, or by hand. Starting over is safe: what runs is observed.
+        return None
+
+
+def _wire(items: Sequence[core.Condition]) -> list[Condition]:
+    return [
+        Condition.model_validate(
+            {
+                "type": item.type,
+                "status": item.status,
+                "reason": item.reason,
+                "message": item.message,
+                "observedGeneration": item.observed_generation,
+                "lastTransitionTime": rfc3339(item.last_transition_time),
+            }
+        )
+        for item in items
+    ]
+
+
+def rfc3339(unix_s: float) -> str:
+    """Return a Unix time as Kubernetes writes it, in whole seconds UTC."""
+    return datetime.fromtimestamp(int(unix_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _revision(revision: str | None, outcome: Outcome) -> RevisionStatus | None:
+    planned = next((r for r in outcome.plan.revisions if r.revision == revision), None)
+    if planned is None:
+        return None
+    return RevisionStatus(
+        revision=planned.revision,
+        weight=planned.weight,
+        replicas=planned.replicas,
+        ready_replicas=outcome.fleet.ready(revision),
+    )
+
+
+def _rollout(state: RolloutState) -> RolloutStatus:
+    return RolloutStatus(
+        phase=state.phase.value,
+        stable=state.stable,
+        canary=state.canary,
+        failed=state.failed,
+        step=state.step,
+        step_started_at=state.step_started_at,
+        unready_since=state.unready_since,
+        retained=[RetainedStatus(revision=r.revision, until=r.until) for r in state.retained],
+        message=state.message,
+    )
+
+
+def _dump(model: ModelDeploymentStatus) -> dict[str, Any]:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,0 +1,97 @@
+"""Conditions: what holds of a resource now, since when, and why, in the API's own words.
+
+`Ready` sums up: users get answers. `Progressing`: a revision is on its way. `Stalled`: it
+will not get further without a change of the spec; kstatus and `helm --wait` read it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pagelet_operator.core.planning import Outcome
+from pagelet_operator.core.rollout import Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition by the Kubernetes API conventions; times are Unix seconds."""
+
+    type: str
+    status: str
+    """True, False or Unknown."""
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: float
+
+
+def conditions(
+    outcome: Outcome, generation: int, before: Sequence[Condition], now: float
+) -> tuple[Condition, ...]:
+    """Return all conditions of an accepted resource after a reconcile."""
+    new = (
+        ("Accepted", "True", "Valid", "the resource can work as written"),
+        _ready(outcome),
+        _progressing(outcome),
+        _stalled(outcome),
+    )
+    return merge(new, generation, before, now)
+
+
+def rejected(
+    sentence: str, generation: int, before: Sequence[Condition], now: float
+) -> tuple[Condition, ...]:
+    """Return the conditions of a resource that was refused; what serves keeps serving."""
+    kept = [item for item in before if item.type not in ("Accepted", "Stalled")]
+    new = (
+        ("Accepted", "False", "Invalid", sentence),
+        ("Stalled", "True", "Invalid", sentence),
+    )
+    return (*merge(new, generation, before, now), *kept)
+
+
+def merge(
+    new: Sequence[tuple[str, str, str, str]],
+    generation: int,
+    before: Sequence[Condition],
+    now: float,
+) -> tuple[Condition, ...]:
+    """Return `new` as conditions; the transition time moves only when the status does."""
+    old = {item.type: item for item in before}
+    merged = []
+    for kind, status, reason, message in new:
+        condition = Condition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=message,
+            observed_generation=generation,
+            last_transition_time=now,
+        )
+        previous = old.get(kind)
+        if previous is not None and previous.status == status:
+            condition = replace(condition, last_transition_time=previous.last_transition_time)
+        merged.append(condition)
+    return tuple(merged)
+
+
+def _ready(outcome: Outcome) -> tuple[str, str, str, str]:
+    stable = outcome.state.stable
+    ready = outcome.fleet.ready(stable)
+    if stable is None:
+        return "Ready", "False", "NothingServes", outcome.state.message
+    if ready == 0:
+        return "Ready", "False", "NoReplicaReady", f"{stable} has no ready replica"
+    return "Ready", "True", "Serving", f"{stable} serves with {ready} ready"
+
+
+def _progressing(outcome: Outcome) -> tuple[str, str, str, str]:
+    moving = outcome.state.phase in (Phase.STARTING, Phase.PROGRESSING)
+    status = "True" if moving else "False"
+    return "Progressing", status, outcome.decision.reason, outcome.state.message
+
+
+def _stalled(outcome: Outcome) -> tuple[str, str, str, str]:
+    if outcome.state.phase is not Phase.FAILED:
+        return "Stalled", "False", "NotStalled", ""
+    reason = outcome.decision.reason
+    return "Stalled", "True", reason, outcome.state.message

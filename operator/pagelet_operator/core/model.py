@@ -1,0 +1,131 @@
+"""The nouns the control plane decides about, as plain frozen data.
+
+`Model` is what a user asks for, `Fleet` what the world shows, `Plan` what the world should
+become. The pydantic models of `api` are the wire format; they are translated into these at
+the edge, so that a decision never meets a default, a unit or a Kubernetes type.
+
+Times are Unix seconds, durations seconds, weights integer percent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+Template = Mapping[str, Any]
+"""The parts of a spec that need new replicas when they change: model, engine, pod (JSON)."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelRef:
+    """Which resource: the key of everything a reconcile reads and writes."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Role(StrEnum):
+    """What a revision is to its model; traffic and labels follow it, replicas never do."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+    RETIRED = "retired"
+    """Kept for a while without traffic: a way back, or a stream's time to finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a rollout: this much traffic for the canary, for this long."""
+
+    weight: int
+    hold_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPolicy:
+    """How a new revision takes over."""
+
+    steps: tuple[Step, ...]
+    """Weights rise strictly; a last step below 100 is followed by promotion all the same."""
+
+    progress_deadline_s: float
+    """Longest time a canary may be without enough ready replicas."""
+
+    retain_stable_s: float
+    """How long a replaced stable stays warm, so that the way back needs no model load."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What one accepted ModelDeployment asks for."""
+
+    ref: ModelRef
+    generation: int
+    served_name: str
+    """The `model` that clients send."""
+    revision: str
+    """`revision_name` of `template`: the revision that should become stable."""
+    template: Template
+    replicas: int
+    request_timeout_s: float
+    rollout: RolloutPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionFleet:
+    """What the world shows of one revision's replicas."""
+
+    revision: str
+    template: Template
+    replicas: int
+    """Replicas asked of the world, whatever their state."""
+    endpoints: tuple[str, ...] = ()
+    """Base URLs of the replicas that are ready, sorted."""
+    failure: str | None = None
+    """Why it can never become ready as configured (the engine's own sentence), or None."""
+
+    @property
+    def ready(self) -> int:
+        """Replicas that answer requests now."""
+        return len(self.endpoints)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """All revisions of one model that exist in the world, by revision name."""
+
+    revisions: Mapping[str, RevisionFleet] = field(default_factory=lambda: _NOTHING)
+
+    def ready(self, revision: str | None) -> int:
+        """Return how many replicas of `revision` are ready; 0 if it does not exist."""
+        seen = self.revisions.get(revision or "")
+        return seen.ready if seen else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionPlan:
+    """The replicas one revision should have."""
+
+    revision: str
+    template: Template
+    role: Role
+    replicas: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The whole desired state of one model; what is not named here should not exist."""
+
+    revisions: tuple[RevisionPlan, ...]
+    traffic: Mapping[str, Any]
+    """The model's entry of the route table (docs/reference/route-table.md)."""
+
+    def __contains__(self, revision: object) -> bool:
+        return any(item.revision == revision for item in self.revisions)

@@ -1,0 +1,53 @@
+"""From a rollout's decision to the whole desired state of one model.
+
+`decide` is the one function of the control plane that chooses; everything else observes or
+carries out.
+"""
+
+from dataclasses import dataclass
+
+from pagelet_operator.core.model import Fleet, Model, Plan, RevisionPlan, Role
+from pagelet_operator.core.rollout import Decision, RolloutState, step
+from pagelet_operator.core.traffic import route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one reconcile decided: what to make of the world, and what to remember."""
+
+    decision: Decision
+    plan: Plan
+    fleet: Fleet
+    """The observation it was decided on, for status."""
+
+    @property
+    def state(self) -> RolloutState:
+        """What to remember until the next reconcile."""
+        return self.decision.state
+
+
+def decide(model: Model, state: RolloutState, fleet: Fleet, now: float) -> Outcome:
+    """Decide what should exist and who gets which traffic. Pure."""
+    decision = step(state, model, fleet, now)
+    revisions = tuple(
+        _revision_plan(revision, role, model, decision, fleet)
+        for revision, role in decision.roles.items()
+    )
+    plan = Plan(revisions=revisions, traffic=route(model, revisions, fleet))
+    return Outcome(decision=decision, plan=plan, fleet=fleet)
+
+
+def _revision_plan(
+    revision: str, role: Role, model: Model, decision: Decision, fleet: Fleet
+) -> RevisionPlan:
+    seen = fleet.revisions.get(revision)
+    template = model.template if revision == model.revision or seen is None else seen.template
+    # A retired revision keeps the replicas it has: starting more would cost memory for nothing.
+    replicas = seen.replicas if seen is not None and role is Role.RETIRED else model.replicas
+    return RevisionPlan(
+        revision=revision,
+        template=template,
+        role=role,
+        replicas=replicas,
+        weight=decision.weights.get(revision, 0),
+    )

@@ -1,0 +1,42 @@
+"""The route table: who serves which share of a model's requests, and where.
+
+The gateway obeys it (docs/reference/route-table.md has schema and example). An entry is
+derived anew from spec, rollout and fleet at every reconcile, never edited.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pagelet_operator.core.model import Fleet, Model, RevisionPlan
+
+SCHEMA_VERSION = 1
+
+
+def route(model: Model, revisions: Iterable[RevisionPlan], fleet: Fleet) -> dict[str, Any]:
+    """Return one model's entry: its revisions with weight, role and ready endpoints."""
+    return {
+        "name": model.served_name,
+        "resource": str(model.ref),
+        "generation": model.generation,
+        "requestTimeoutSeconds": model.request_timeout_s,
+        "revisions": [
+            {
+                "name": item.revision,
+                "role": item.role.value,
+                "weight": item.weight,
+                "endpoints": [{"url": url} for url in _endpoints(item.revision, fleet)],
+            }
+            for item in revisions
+        ],
+    }
+
+
+def route_table(routes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the versioned document of all models, sorted by name."""
+    entries = sorted(routes, key=lambda entry: str(entry["name"]))
+    return {"schemaVersion": SCHEMA_VERSION, "models": entries}
+
+
+def _endpoints(revision: str, fleet: Fleet) -> tuple[str, ...]:
+    seen = fleet.revisions.get(revision)
+    return seen.endpoints if seen else ()

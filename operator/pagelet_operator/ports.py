@@ -1,0 +1,38 @@
+"""What the control plane needs of the world, and nothing more.
+
+Three worlds implement these: `kube` (a cluster), `local` (processes on this machine) and
+`testing` (memory). One contract suite runs against all of them.
+"""
+
+from typing import Protocol
+
+from pagelet_operator.core.model import Fleet, Model, ModelRef, Plan
+
+
+class UnavailableError(Exception):
+    """The world did not answer. Nothing was decided on partial data; call again later."""
+
+
+class Runtime(Protocol):
+    """Replicas and traffic of models, somewhere."""
+
+    async def observe(self, ref: ModelRef) -> Fleet:
+        """Return every revision of the model that exists, complete or not at all.
+
+        Raises:
+            UnavailableError: The world did not answer.
+        """
+        ...
+
+    async def apply(self, model: Model, plan: Plan) -> int:
+        """Make the world as planned: create, change, publish traffic, then remove the rest.
+
+        Safe to repeat and to interrupt at any point.
+
+        Returns:
+            How many writes it took; 0 for a world that is already as planned.
+
+        Raises:
+            UnavailableError: The world did not answer; what was done so far stays done.
+        """
+        ...
