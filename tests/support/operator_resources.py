@@ -1,0 +1,70 @@
+"""ModelDeployment documents for tests, and the list of what must be refused.
+
+`BAD` feeds the pydantic models here and the API server in the cluster tests: the same
+resources are refused by both.
+"""
+
+import copy
+from typing import Any
+
+MINIMAL: dict[str, Any] = {
+    "apiVersion": "pagelet.dev/v1alpha1",
+    "kind": "ModelDeployment",
+    "metadata": {"name": "chat"},
+    "spec": {"model": {"source": "dummy://tiny"}},
+}
+
+
+def resource(**spec: Any) -> dict[str, Any]:
+    """The minimal resource with these parts of the spec merged over it."""
+    document = copy.deepcopy(MINIMAL)
+    for part, value in spec.items():
+        if isinstance(value, dict):
+            document["spec"].setdefault(part, {}).update(value)
+        else:
+            document["spec"][part] = value
+    return document
+
+
+def named(name: Any) -> dict[str, Any]:
+    document = copy.deepcopy(MINIMAL)
+    document["metadata"]["name"] = name
+    return document
+
+
+def steps(*weights: int) -> dict[str, Any]:
+    return resource(rollout={"steps": [{"weight": weight} for weight in weights]})
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("no source", {**MINIMAL, "spec": {"model": {}}}, "source"),
+    ("no model", {**MINIMAL, "spec": {}}, "model"),
+    ("source without scheme", resource(model={"source": "smollm2"}), "source"),
+    ("source with unknown scheme", resource(model={"source": "ftp://x/y"}), "source"),
+    ("unknown field in spec", resource(modle={}), "modle"),
+    ("unknown field in engine", resource(engine={"maxModelLenn": 5}), "maxModelLenn"),
+    ("dtype of the wrong kind", resource(engine={"dtype": "int3"}), "dtype"),
+    ("block size that is no power of two", resource(engine={"blockSize": 17}), "blockSize"),
+    ("zero sequences", resource(engine={"maxNumSeqs": 0}), "maxNumSeqs"),
+    ("negative length", resource(engine={"maxModelLen": -1}), "maxModelLen"),
+    ("length as text", resource(engine={"maxModelLen": "many"}), "maxModelLen"),
+    (
+        "a budget below the batch",
+        resource(engine={"maxNumBatchedTokens": 8, "maxNumSeqs": 64}),
+        "maxNumBatchedTokens",
+    ),
+    ("all of the GPU's memory", resource(engine={"gpuMemoryFraction": 1.0}), "gpuMemoryFraction"),
+    ("memory with a wrong suffix", resource(engine={"kvCacheMemory": "2GB"}), "kvCacheMemory"),
+    ("no replicas", resource(scaling={"minReplicas": 0}), "minReplicas"),
+    ("steps that fall", steps(50, 25), "weights must rise"),
+    ("steps that stand still", steps(25, 25), "weights must rise"),
+    ("a step past 100", steps(5, 101), "weight"),
+    ("a step of nothing", steps(0, 50), "weight"),
+    ("no steps", resource(rollout={"steps": []}), "steps"),
+    ("a hold without unit", resource(rollout={"steps": [{"weight": 5, "hold": "30"}]}), "hold"),
+    ("a deadline that is no duration", resource(rollout={"progressDeadline": "soon"}), "Deadline"),
+    ("code by environment", resource(pod={"env": [{"name": "PYTHONPATH", "value": "/x"}]}), "env"),
+    ("a preload", resource(pod={"env": [{"name": "LD_PRELOAD", "value": "/x"}]}), "env"),
+    ("a name too long for its Services", named("a" * 51), "name"),
+    ("a name that starts with a digit", named("7b-chat"), "name"),
+]
