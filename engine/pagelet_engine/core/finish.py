@@ -16,4 +16,4 @@ class FinishReason(StrEnum):
     """The client left or a stop string was found outside; nobody reads this result."""
 
     ERROR = "error"
-    """The sequence could not go on; a `Failed` message carries the reason."""
+    """The sequence could not go on; its last `TokenOutput` carries the reason in `error`."""

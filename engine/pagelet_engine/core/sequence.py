@@ -1,0 +1,91 @@
+"""One generation: its tokens, how far they are computed, and when it ends.
+
+    WAITING ──admitted──► RUNNING ──stop, length, abort, error──► FINISHED
+       ▲                     │
+       └──────preempted──────┘
+
+A sequence knows nothing about HTTP, text or tensors.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.sampling_params import SamplingParams
+
+
+class SequenceState(Enum):
+    """Which queue a sequence is in."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """Prompt and output of one generation, with the blocks that hold its K/V.
+
+    INVARIANT: 0 <= num_computed_tokens < num_tokens until FINISHED: the newest token's K/V is
+    always still to be computed, and computing it yields the next token.
+    """
+
+    seq_id: int
+    token_ids: list[int]
+    """Prompt, then output; grows by `append_token`. The sequence owns this list."""
+    sampling: SamplingParams
+    num_prompt_tokens: int = 0
+    num_computed_tokens: int = 0
+    """Leading tokens whose K/V lies in the cache."""
+    num_lost_tokens: int = 0
+    """Leading tokens that were computed before a preemption took their blocks back."""
+    block_table: list[int] = field(default_factory=list)
+    """Ids of the blocks that hold tokens [0, block_size), [block_size, 2 * block_size), ..."""
+    state: SequenceState = SequenceState.WAITING
+    finish_reason: FinishReason | None = None
+
+    def __post_init__(self) -> None:
+        self.num_prompt_tokens = len(self.token_ids)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of prompt and output so far."""
+        return len(self.token_ids)
+
+    @property
+    def num_output_tokens(self) -> int:
+        """Tokens generated so far."""
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        """Tokens whose K/V is missing: many for a new prompt, one while decoding."""
+        return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def output_token_ids(self) -> list[int]:
+        """A copy of the tokens generated so far."""
+        return self.token_ids[self.num_prompt_tokens :]
+
+    def append_token(
+        self, token_id: int, *, eos_token_ids: frozenset[int], max_model_len: int
+    ) -> FinishReason | None:
+        """Add a generated token and return why the sequence ends with it, or None.
+
+        The token that ends a sequence is part of its output. A stop token wins over a length
+        limit reached by the same token.
+        """
+        self.token_ids.append(token_id)
+        if token_id in eos_token_ids and not self.sampling.ignore_eos:
+            return FinishReason.STOP
+        if token_id in self.sampling.stop_token_ids:
+            return FinishReason.STOP
+        if self.num_output_tokens >= self.sampling.max_tokens:
+            return FinishReason.LENGTH
+        return FinishReason.LENGTH if self.num_tokens >= max_model_len else None
+
+    def finish(self, reason: FinishReason) -> None:
+        """Enter FINISHED; its blocks must have gone back already."""
+        assert not self.block_table, "a finished sequence must hold no blocks"
+        self.state = SequenceState.FINISHED
+        self.finish_reason = reason
