@@ -1,0 +1,1 @@
+"""Decisions without effects: table, split, picker, retries. No clock, no sockets."""

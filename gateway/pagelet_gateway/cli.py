@@ -1,0 +1,52 @@
+"""The `gateway` command. Imports what is heavy only once it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add `gateway` to the command line."""
+    app.command("gateway")(gateway)
+
+
+def gateway(
+    route_table: Annotated[
+        Path, typer.Option(help="JSON file to obey; may appear later and change at any time.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port; 0 lets the system choose.")] = 8080,
+    drain_timeout: Annotated[
+        float, typer.Option(help="Longest wait for open streams after SIGTERM, seconds.")
+    ] = 300.0,
+    drain_delay: Annotated[
+        float, typer.Option(help="How long new connections are taken after SIGTERM, seconds.")
+    ] = 0.0,
+    max_body_bytes: Annotated[int, typer.Option(help="Largest request body, bytes.")] = 8
+    * 1024
+    * 1024,
+) -> None:
+    """Serve OpenAI's API for every model of a route table, in front of their engines.
+
+    Exit codes: 0 after a drain, 1 if streams were cut by the drain timeout, 2 if it cannot
+    start as configured (the sentence on stderr says why), 128 + N on a second signal N.
+    """
+    from pagelet_gateway.config import GatewayConfig
+    from pagelet_gateway.errors import ConfigError
+    from pagelet_gateway.server.run import run
+
+    try:
+        config = GatewayConfig(
+            route_table=route_table,
+            host=host,
+            port=port,
+            drain_timeout_s=drain_timeout,
+            drain_delay_s=drain_delay,
+            max_body_bytes=max_body_bytes,
+        )
+        code = run(config)
+    except ConfigError as error:
+        typer.echo(f"pagelet gateway: {error}", err=True)
+        code = 2
+    raise typer.Exit(code)

@@ -1,0 +1,62 @@
+"""How a gateway is configured: plain frozen data, checked here, filled by the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pagelet_gateway.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """What the user says about one gateway."""
+
+    route_table: Path
+    """The JSON file to obey; it may appear later and may be replaced at any time."""
+
+    host: str = "127.0.0.1"
+    """Address to bind; loopback unless told otherwise."""
+
+    port: int = 8080
+    """TCP port; 0 lets the system choose (the choice is logged)."""
+
+    drain_timeout_s: float = 300.0
+    """Longest wait for streams in flight after SIGTERM; then they end with an error event."""
+
+    drain_delay_s: float = 0.0
+    """How long new connections are still taken after SIGTERM. Behind a load balancer give it
+    the time to notice /readyz; alone on a machine there is nobody to wait for."""
+
+    max_body_bytes: int = 8 * 1024 * 1024
+    """Largest request body; above it the answer is 413 before any parsing."""
+
+    body_timeout_s: float = 60.0
+    """Longest wait for a request body, so that trickling clients cannot hold memory."""
+
+    connect_timeout_s: float = 2.0
+    """Longest wait for a TCP connection to an engine; engines are near."""
+
+    max_attempts: int = 3
+    """Most attempts per request, the first included."""
+
+    hold_s: float = 1.0
+    """When every endpoint has just refused: how long a request waits for a newer table, since
+    an engine may begin to drain a moment before the table that replaces it is read."""
+
+    poll_interval_s: float = 0.1
+    """How often the file is looked at; a change takes effect within about this time."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can never work.
+
+        Raises:
+            ConfigError: A value is out of range; the message names field, value and remedy.
+        """
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port is {self.port}; it must lie between 0 and 65535.")
+        for name in ("drain_timeout_s", "drain_delay_s", "hold_s"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0.")
+        positive = ("max_body_bytes", "max_attempts", "body_timeout_s", "connect_timeout_s")
+        for name in (*positive, "poll_interval_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")

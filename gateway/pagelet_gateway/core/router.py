@@ -1,0 +1,124 @@
+"""From a model name to an endpoint: table, split and picker put together.
+
+Decides only; it opens no connection and reads no clock. The table is swapped whole by
+`apply`, between two requests, and requests in flight keep the target they have.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pagelet_gateway.core.picker import Picker
+from pagelet_gateway.core.retry import AVOID_S, Failure
+from pagelet_gateway.core.route_table import ModelRoute, Revision, Role, RouteTable
+from pagelet_gateway.core.split import Dealer, by_key
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one attempt goes."""
+
+    revision: str
+    url: str
+    was_avoided: bool
+    """Whether it is known to refuse, and chosen only because all others do, too."""
+
+
+class Router:
+    """Chooses a target for every attempt and counts what is in flight."""
+
+    def __init__(self) -> None:
+        self.table: RouteTable | None = None
+        self._dealers: dict[str, Dealer] = {}
+        self._picker = Picker()
+
+    def apply(self, table: RouteTable) -> None:
+        """Obey `table` from the next choice on.
+
+        A model whose shares did not change keeps its place in the deal, so frequent changes
+        of endpoints do not skew the split.
+        """
+        dealers: dict[str, Dealer] = {}
+        for name, route in table.models.items():
+            weights = _weights(route)
+            old = self._dealers.get(name)
+            if weights:
+                dealers[name] = old if old and old.weights == weights else Dealer(weights)
+        self._dealers = dealers
+        self.table = table
+        self._picker.keep_only(
+            {
+                url
+                for route in table.models.values()
+                for revision in route.revisions
+                for url in revision.endpoints
+            }
+        )
+
+    def assign(self, model: str, key: str | None) -> str | None:
+        """Choose the revision of a new request; None when no revision has a share.
+
+        Without a key this deals, so call it once per request, not once per attempt.
+        """
+        dealer = self._dealers.get(model)
+        if dealer is None:
+            return None
+        return dealer.deal() if key is None else by_key(dealer.weights, key)
+
+    def choose(
+        self,
+        model: str,
+        revision: str,
+        now: float,
+        *,
+        tried: Collection[str] = (),
+        even_avoided: bool = True,
+    ) -> Target | None:
+        """Choose the endpoint of the next attempt.
+
+        A revision without a usable endpoint spills over to the stable one, never to a canary:
+        a canary must not get more than its share because stable is in trouble. A revision
+        that left the table since the request was assigned counts as one without endpoints.
+
+        Args:
+            model: A name; one that left the table has no target.
+            revision: What `assign` returned.
+            now: Monotonic seconds.
+            tried: Endpoints not to go to again.
+            even_avoided: When all that is left is known to refuse, try it all the same.
+
+        Returns:
+            None when nothing is left to try.
+        """
+        route = self.table.models.get(model) if self.table else None
+        chain = _chain(route, revision) if route else []
+        for desperate in (False, True) if even_avoided else (False,):
+            for candidate in chain:
+                url = self._picker.pick(
+                    candidate.endpoints, now, tried=tried, even_avoided=desperate
+                )
+                if url is not None:
+                    return Target(candidate.name, url, desperate)
+        return None
+
+    def begin(self, target: Target) -> None:
+        """Count `target` as in flight until `end`."""
+        self._picker.begin(target.url)
+
+    def end(self, target: Target) -> None:
+        """Undo `begin`."""
+        self._picker.end(target.url)
+
+    def report(self, target: Target, failure: Failure, now: float) -> None:
+        """Learn from a failed attempt."""
+        if failure in AVOID_S:
+            self._picker.avoid(target.url, now + AVOID_S[failure])
+
+
+def _weights(route: ModelRoute) -> dict[str, int]:
+    return {revision.name: revision.weight for revision in route.serving}
+
+
+def _chain(route: ModelRoute, revision: str) -> list[Revision]:
+    assigned = [item for item in route.serving if item.name == revision]
+    stable = [item for item in route.serving if item.role is Role.STABLE and item.name != revision]
+    return assigned + stable

@@ -1,0 +1,80 @@
+"""Weighted split: which revision serves a request.
+
+Without a conversation key a model's requests are dealt one by one (`Dealer`); with one, the
+key alone decides (`by_key`), so a conversation stays on one revision and every gateway
+replica agrees without talking to the others.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Dealer:
+    """Deals requests to revisions, exactly by weight.
+
+    After any number of requests every revision is less than one request away from its exact
+    share; after each full round (as many requests as the weights sum to, or a divisor of
+    that) it is on it. Earliest deadline first among those whose turn has come.
+
+    Source: R. Tijdeman, "The chairman assignment problem", Discrete Mathematics 32 (1980).
+    Plain smooth round robin is simpler, but strays by more than one with many revisions.
+    """
+
+    weights: Mapping[str, int]
+    """By revision name; positive integers."""
+
+    _credit: dict[str, int] = field(init=False)
+    """Requests owed, in units of 1 / (round * scale); sums to 0 between requests."""
+
+    def __post_init__(self) -> None:
+        assert self.weights
+        assert all(weight > 0 for weight in self.weights.values())
+        self._credit = dict.fromkeys(self.weights, 0)
+
+    def deal(self) -> str:
+        """Choose the revision of the next request. O(number of revisions)."""
+        if len(self.weights) == 1:
+            return next(iter(self.weights))
+        scale = 2 * len(self.weights) - 2
+        round_size = sum(self.weights.values())
+        chosen, chosen_deadline = "", math.inf
+        for name, weight in self.weights.items():
+            self._credit[name] += weight * scale
+            slack = round_size * (scale - 1) - self._credit[name]
+            deadline = -(-slack // (weight * scale))
+            if self._credit[name] >= round_size and deadline < chosen_deadline:
+                chosen, chosen_deadline = name, deadline
+        assert chosen, "the credits sum to a whole request, so one revision is eligible"
+        self._credit[chosen] -= round_size * scale
+        return chosen
+
+
+def by_key(weights: Mapping[str, int], key: str) -> str:
+    """Choose the revision of a conversation.
+
+    Monotone: when one weight rises and others fall, conversations move to the revision that
+    rose and nowhere else, so none ever moves back while a canary grows. Over many keys the
+    shares are the weights.
+
+    Args:
+        weights: By revision name; positive integers.
+        key: The conversation; any string.
+
+    Source: weighted rendezvous hashing, Schindelhauer & Schomaker (2005): the highest of
+    `-weight / ln(uniform hash of revision and key)` wins.
+    """
+    return max(weights, key=lambda name: (-weights[name] / math.log(_uniform(name, key)), name))
+
+
+def _uniform(*parts: str) -> float:
+    """Map strings to a number in (0, 1), the same on every machine."""
+    digest = hashlib.sha256(_encode(parts)).digest()
+    return (int.from_bytes(digest[:6], "big") + 0.5) / 2**48
+
+
+def _encode(parts: Sequence[str]) -> bytes:
+    # JSON lets a client send lone surrogates; they are a key like any other.
+    return b"\0".join(part.encode("utf-8", "surrogatepass") for part in parts)

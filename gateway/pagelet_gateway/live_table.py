@@ -1,0 +1,76 @@
+"""The route table as it changes: takes what a source delivers, keeps the last good one."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from pagelet_gateway.core.route_table import RouteTable, RouteTableError, parse
+from pagelet_gateway.core.router import Router
+from pagelet_gateway.metrics import Metrics
+
+log = structlog.get_logger("pagelet.gateway")
+
+
+class LiveTable:
+    """Feeds the router; belongs to the event loop's thread."""
+
+    def __init__(self, router: Router, metrics: Metrics) -> None:
+        self._router = router
+        self._metrics = metrics
+        self._changed = asyncio.Event()
+
+    def offer(self, raw: bytes | Mapping[str, Any]) -> bool:
+        """Obey a new table, or refuse it with one log line and go on with the last good one.
+
+        Returns:
+            Whether the table is obeyed now.
+        """
+        try:
+            table = parse(raw)
+        except RouteTableError as error:
+            self._metrics.table_errors.inc()
+            log.error(
+                "route table refused",
+                reason=str(error),
+                serving="last good table" if self._router.table else "nothing",
+            )
+            return False
+        self._router.apply(table)
+        self._export(table)
+        log.info("route table obeyed", **_summary(table))
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        return True
+
+    async def change(self, timeout_s: float) -> bool:
+        """Wait for the next table; False if none came in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _export(self, table: RouteTable) -> None:
+        self._metrics.table_models.set(len(table.models))
+        self._metrics.table_updates.inc()
+        self._metrics.table_loaded_at.set(time.time())
+        self._metrics.set_routes(
+            {
+                (route.name, revision.name): (revision.weight, route.generation)
+                for route in table.models.values()
+                for revision in route.revisions
+            }
+        )
+
+
+def _summary(table: RouteTable) -> dict[str, Any]:
+    return {
+        "models": {
+            route.name: {revision.name: revision.weight for revision in route.revisions}
+            for route in table.models.values()
+        }
+    }

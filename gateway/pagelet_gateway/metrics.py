@@ -1,0 +1,218 @@
+"""Every series the gateway exports, by name, with its help text.
+
+Label values are bounded: models and revisions come from the route table (a name that only a
+client uttered never becomes one), outcomes and reasons are the enumerations below. Series of
+revisions that left the table are dropped when the table after that one arrives.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+ITL_BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1,
+    0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+TTFT_BUCKETS_S = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5,
+    10.0, 20.0, 40.0, 80.0, 160.0,
+)  # fmt: skip
+E2E_BUCKETS_S = (
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+)  # fmt: skip
+
+
+class Outcome(StrEnum):
+    """How a routed request ended."""
+
+    OK = "ok"
+    CLIENT_ERROR = "client_error"
+    """The engine answered 4xx."""
+    UPSTREAM_ERROR = "upstream_error"
+    """The engine answered 5xx, or no HTTP."""
+    UNAVAILABLE = "unavailable"
+    """No endpoint took the request."""
+    TIMEOUT = "timeout"
+    """Its time was up, before or after the first byte."""
+    CUT = "cut"
+    """The answer broke off after the first byte."""
+    CLIENT_GONE = "client_gone"
+    """The client closed the connection."""
+    BUG = "bug"
+    """The gateway itself failed."""
+
+
+class FastHistogram:
+    """A histogram for the per-chunk path: one bisection and two additions per observation.
+
+    PERF: prometheus_client's Histogram walks its buckets under locks, about 2 µs; at 20,000
+    chunks a second that is 4 % of a core. This one needs 0.2 µs, and belongs to one thread.
+    """
+
+    def __init__(
+        self, name: str, documentation: str, labels: tuple[str, ...], buckets: tuple[float, ...]
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = labels
+        self._buckets = buckets
+        self._children: dict[tuple[str, ...], _Series] = {}
+
+    def labels(self, *values: str) -> "_Series":
+        """The series of these label values; made on first use."""
+        return self._children.setdefault(values, _Series(self._buckets))
+
+    def remove(self, *values: str) -> None:
+        """Forget a series.
+
+        Raises:
+            KeyError: There is none.
+        """
+        del self._children[values]
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Yield the one family, for the registry."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        for values, series in self._children.items():
+            family.add_metric(values, buckets=series.cumulated(), sum_value=series.sum)
+        yield family
+
+
+class _Series:
+    __slots__ = ("_bounds", "_counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    def cumulated(self) -> list[tuple[str, int]]:
+        total, rows = 0, []
+        for bound, count in zip((*self._bounds, "+Inf"), self._counts, strict=True):
+            total += count
+            rows.append((str(bound), total))
+        return rows
+
+
+class Metrics:
+    """The gateway's series on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        by_revision = ("model", "revision")
+        self.requests = self._counter(
+            "requests_total", "Routed requests that ended.", (*by_revision, "outcome")
+        )
+        self.in_flight = Gauge(
+            "pagelet_gateway_requests_in_flight",
+            "Routed requests that have begun and not ended.",
+            by_revision,
+            registry=self.registry,
+        )
+        self.ttft = self._histogram(
+            "time_to_first_token_seconds",
+            "From the request's arrival to the first event with a token (streamed answers).",
+            TTFT_BUCKETS_S,
+        )
+        self.itl = FastHistogram(
+            "pagelet_gateway_inter_token_latency_seconds",
+            "Gap between reads that brought events after the first token; events that arrive "
+            "together count once.",
+            by_revision,
+            ITL_BUCKETS_S,
+        )
+        self.registry.register(self.itl)
+        self.e2e = self._histogram(
+            "e2e_request_duration_seconds",
+            "From the request's arrival to the last byte, answers that ended well.",
+            E2E_BUCKETS_S,
+        )
+        self.timeouts = self._counter(
+            "timeouts_total", "Requests whose time was up.", (*by_revision, "phase")
+        )
+        self.retries = self._counter(
+            "retries_total", "Further attempts before the first byte.", ("model", "reason")
+        )
+        self.rejected = self._counter(
+            "rejected_total", "Requests the gateway answered itself, by error code.", ("reason",)
+        )
+        self.streams_cut = self._counter(
+            "streams_cut_total", "Answers that broke off after the first byte.",
+            (*by_revision, "reason"),
+        )  # fmt: skip
+        self._add_table_series()
+        self._known: set[tuple[str, str]] = set()
+
+    def _add_table_series(self) -> None:
+        self.table_models = self._gauge("route_table_models", "Models in the obeyed table.")
+        self.table_updates = self._counter(
+            "route_table_updates_total", "Tables that were read and obeyed.", ()
+        )
+        self.table_errors = self._counter(
+            "route_table_errors_total", "Tables that were refused; the last good one stays.", ()
+        )
+        self.table_loaded_at = self._gauge(
+            "route_table_last_success_timestamp_seconds", "When a table was last accepted, Unix."
+        )
+        self.generation = Gauge(
+            "pagelet_gateway_route_generation",
+            "metadata.generation of the ModelDeployment the model's route was computed from.",
+            ("model",),
+            registry=self.registry,
+        )
+        self.weight = Gauge(
+            "pagelet_gateway_route_weight_percent",
+            "Share of the model's requests the table asks for.",
+            ("model", "revision"),
+            registry=self.registry,
+        )
+
+    def set_routes(self, routes: dict[tuple[str, str], tuple[int, int]]) -> None:
+        """Export weight and generation by (model, revision); drop series of departed revisions.
+
+        A departed revision's counters stay for one more table, so that a scrape between two
+        steps of a rollout still sees how its last requests ended.
+        """
+        self.weight.clear()
+        self.generation.clear()
+        for (model, revision), (weight, generation) in routes.items():
+            self.weight.labels(model, revision).set(weight)
+            self.generation.labels(model).set(generation)
+        for key in self._known - routes.keys():
+            self._forget(*key)
+        self._known = set(routes)
+
+    def _forget(self, model: str, revision: str) -> None:
+        key = {"model": model, "revision": revision}
+        for family in (self.requests, self.timeouts, self.streams_cut, self.ttft, self.e2e):
+            family.remove_by_labels(key)
+        self.itl.labels(model, revision)
+        self.itl.remove(model, revision)
+
+    def render(self) -> bytes:
+        """All series in Prometheus' text format."""
+        return bytes(generate_latest(self.registry))
+
+    def _counter(self, name: str, documentation: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(f"pagelet_gateway_{name}", documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str) -> Gauge:
+        return Gauge(f"pagelet_gateway_{name}", documentation, registry=self.registry)
+
+    def _histogram(self, name: str, documentation: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(
+            f"pagelet_gateway_{name}",
+            documentation,
+            ("model", "revision"),
+            buckets=buckets,
+            registry=self.registry,
+        )

@@ -1,0 +1,161 @@
+"""The gateway's HTTP surface: which paths exist, and who answers them.
+
+A bare ASGI application. A framework would add work to every chunk and routes nobody asked
+for; here what `POLICIES` does not name is refused.
+"""
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import structlog
+
+from pagelet_gateway.core.router import Router
+from pagelet_gateway.errors import (
+    MethodError,
+    RefusalError,
+    UnavailableError,
+    UnknownRouteError,
+)
+from pagelet_gateway.metrics import CONTENT_TYPE, Metrics
+from pagelet_gateway.server.exchange import ClientGoneError, Exchange, Message, Receive, Send
+from pagelet_gateway.server.proxy import Proxy
+
+log = structlog.get_logger("pagelet.gateway")
+
+JSON = b"application/json"
+
+
+class Access(StrEnum):
+    """Who answers a path."""
+
+    PROXY = "proxy"
+    """An engine of the model the body names."""
+    LOCAL = "local"
+    """The gateway itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is allowed on one path."""
+
+    method: str
+    access: Access
+
+
+POLICIES = {
+    "/v1/chat/completions": Policy("POST", Access.PROXY),
+    "/v1/completions": Policy("POST", Access.PROXY),
+    "/tokenize": Policy("POST", Access.PROXY),
+    "/detokenize": Policy("POST", Access.PROXY),
+    "/v1/models": Policy("GET", Access.LOCAL),
+    "/livez": Policy("GET", Access.LOCAL),
+    "/readyz": Policy("GET", Access.LOCAL),
+    "/metrics": Policy("GET", Access.LOCAL),
+    "/version": Policy("GET", Access.LOCAL),
+}
+
+
+class App:
+    """The ASGI application.
+
+    Attributes:
+        is_draining: Set on SIGTERM: /readyz says 503, and answers ask to close the connection.
+    """
+
+    def __init__(self, router: Router, proxy: Proxy, metrics: Metrics) -> None:
+        self.is_draining = False
+        self._router = router
+        self._proxy = proxy
+        self._metrics = metrics
+        self._started_at = int(time.time())
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request; every failure becomes an OpenAI error object."""
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, send, closes=self.is_draining)
+        try:
+            await self._answer(exchange)
+        except ClientGoneError:
+            return
+        except RefusalError as error:
+            self._metrics.rejected.labels(error.code).inc()
+            await self._refuse(exchange, error)
+        except Exception:  # the outermost loop: a bug in one request must not be one of all
+            log.exception("bug", path=exchange.path, request_id=exchange.request_id.decode())
+            self._metrics.rejected.labels("internal_error").inc()
+            if not exchange.is_started:
+                await exchange.refuse(
+                    RefusalError("The gateway failed; the operator's log says why.")
+                )
+
+    async def _answer(self, exchange: Exchange) -> None:
+        policy = POLICIES.get(exchange.path)
+        if policy is None:
+            raise UnknownRouteError(f"No such URL: {exchange.method} {exchange.path[:200]}.")
+        if exchange.method != policy.method:
+            raise MethodError(f"{exchange.path} takes {policy.method}, not {exchange.method}.")
+        if policy.access is Access.PROXY:
+            await self._proxy.forward(exchange)
+        else:
+            await self._answer_locally(exchange)
+
+    async def _answer_locally(self, exchange: Exchange) -> None:
+        match exchange.path:
+            case "/v1/models":
+                await exchange.reply(_encode(self._models()), content_type=JSON)
+            case "/readyz":
+                self._check_ready()
+                await exchange.reply(b'{"status":"ready"}', content_type=JSON)
+            case "/livez":
+                await exchange.reply(b'{"status":"live"}', content_type=JSON)
+            case "/version":
+                await exchange.reply(_encode({"version": _version()}), content_type=JSON)
+            case "/metrics":
+                await exchange.reply(self._metrics.render(), content_type=CONTENT_TYPE)
+
+    def _models(self) -> dict[str, Any]:
+        """OpenAI's list of models: those that a request could be routed to."""
+        table = self._router.table
+        if table is None:
+            raise _no_table()
+        names = sorted(name for name, route in table.models.items() if route.is_servable)
+        return {
+            "object": "list",
+            "data": [
+                {"id": name, "object": "model", "created": self._started_at, "owned_by": "pagelet"}
+                for name in names
+            ],
+        }
+
+    def _check_ready(self) -> None:
+        if self.is_draining:
+            raise UnavailableError("The gateway is draining.", code="draining", retry_after_s=1)
+        if self._router.table is None:
+            raise _no_table()
+
+    async def _refuse(self, exchange: Exchange, error: RefusalError) -> None:
+        policy = POLICIES.get(exchange.path)
+        is_method = isinstance(error, MethodError) and policy is not None
+        allowed = [(b"allow", policy.method.encode())] if is_method and policy else []
+        await exchange.refuse(error, allowed)
+
+
+def _no_table() -> UnavailableError:
+    return UnavailableError(
+        "The gateway has no route table yet.", code="no_route_table", retry_after_s=1
+    )
+
+
+def _encode(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+@cache
+def _version() -> str:
+    return version("pagelet")

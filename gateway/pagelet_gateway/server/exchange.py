@@ -1,0 +1,165 @@
+"""One HTTP request and its answer, over ASGI: what may be read and sent, in which order."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from pagelet_gateway.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    RefusalError,
+    UnsupportedEncodingError,
+)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+# A client's id is echoed into headers and logs, so only harmless ones are taken over.
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class Exchange:
+    """A request being answered.
+
+    Attributes:
+        headers: Request headers by lower-case name; of repeated ones the last.
+        request_id: The client's, if harmless, else a new one.
+        is_started: Whether the status line is sent; from then on errors cannot have a status.
+        is_complete: Whether the last byte is sent.
+        closes: Whether answers ask the client to close the connection (while draining).
+    """
+
+    def __init__(self, scope: Message, receive: Receive, send: Send, *, closes: bool) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.headers.get(b"x-request-id", b"")
+        harmless = _SAFE_ID.fullmatch(given)
+        self.request_id = given if harmless else uuid.uuid4().hex.encode()
+        self.is_started = False
+        self.is_complete = False
+        self.closes = closes
+        self._receive = receive
+        self._send = send
+
+    async def read_body(self, *, max_bytes: int, timeout_s: float) -> bytes:
+        """Read the whole request body.
+
+        Raises:
+            BodyTooLargeError: It is or claims to be larger; the rest is not read.
+            BodyTimeoutError: It did not arrive in time.
+            UnsupportedEncodingError: It is compressed.
+            ClientGoneError: The client left.
+        """
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise UnsupportedEncodingError(
+                "The body has a Content-Encoding; send it uncompressed.", param="content-encoding"
+            )
+        claimed = self.headers.get(b"content-length", b"0")
+        if claimed.isdigit() and int(claimed) > max_bytes:
+            raise self._too_large(max_bytes)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._read_all(max_bytes)
+        except TimeoutError:
+            self.closes = True
+            raise BodyTimeoutError(
+                f"The body did not arrive within {timeout_s:g} s; send it without pauses."
+            ) from None
+
+    async def _read_all(self, max_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > max_bytes:
+                raise self._too_large(max_bytes)
+            more = message.get("more_body", False)
+        return b"".join(parts)
+
+    def _too_large(self, max_bytes: int) -> BodyTooLargeError:
+        # The unread rest of the body would be taken for the next request.
+        self.closes = True
+        return BodyTooLargeError(f"The body is larger than {max_bytes} bytes; send a smaller one.")
+
+    async def client_gone(self) -> None:
+        """Return when the client has closed the connection (or the answer is complete)."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send status and headers; the request id is added."""
+        own = [(b"x-request-id", self.request_id)]
+        if self.closes:
+            own.append((b"connection", b"close"))
+        self.is_started = True
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": headers + own}
+        )
+
+    async def send(self, chunk: bytes) -> None:
+        """Send a part of the body; waits while the client reads slowly."""
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def finish(self, chunk: bytes = b"") -> None:
+        """Send the last part of the body."""
+        self.is_complete = True
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": False})
+
+    async def reply(
+        self, body: bytes, *, status: int = 200, content_type: bytes, headers: Headers | None = None
+    ) -> None:
+        """Send a whole answer."""
+        length = str(len(body)).encode()
+        await self.start(
+            status,
+            [(b"content-type", content_type), (b"content-length", length), *(headers or [])],
+        )
+        await self.finish(body)
+
+    async def refuse(self, error: RefusalError, headers: Headers | None = None) -> None:
+        """Send an error as OpenAI's error object."""
+        extra = list(headers or [])
+        if error.retry_after_s is not None:
+            extra.append((b"retry-after", str(error.retry_after_s).encode()))
+            extra.append((b"x-should-retry", b"true"))
+        await self.reply(
+            error_object(error),
+            status=error.status,
+            content_type=b"application/json",
+            headers=extra,
+        )
+
+
+def error_object(error: RefusalError) -> bytes:
+    """OpenAI's error object as JSON."""
+    fields = {
+        "message": str(error),
+        "type": error.kind,
+        "param": error.param,
+        "code": error.code,
+    }
+    return msgspec.json.encode({"error": fields})
+
+
+def phrase(status: int) -> str:
+    """What a status is called, for log lines."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "unknown"

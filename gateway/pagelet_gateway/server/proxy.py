@@ -1,0 +1,156 @@
+"""Serves one routed request: attempts until one answers, then the relay.
+
+Two tasks per request: one works, the other waits for the client to hang up; whichever ends
+first ends the other, so an abandoned request leaves its engine at once.
+"""
+
+import asyncio
+import time
+
+import structlog
+
+from pagelet_gateway.config import GatewayConfig
+from pagelet_gateway.core.router import Router
+from pagelet_gateway.errors import UnavailableError, UnknownModelError, UpstreamTimeoutError
+from pagelet_gateway.metrics import Metrics, Outcome
+from pagelet_gateway.server.attempts import Attempts
+from pagelet_gateway.server.call import Call
+from pagelet_gateway.server.exchange import Exchange
+from pagelet_gateway.server.peek import peek
+from pagelet_gateway.server.relay import CutError, end_early, relay
+from pagelet_gateway.server.upstream import Answer
+
+log = structlog.get_logger("pagelet.gateway")
+
+END_EARLY_S = 5.0
+"""Longest wait for a client to take its error event."""
+
+
+class Proxy:
+    """Forwards requests to engines; belongs to one event loop."""
+
+    def __init__(
+        self, config: GatewayConfig, router: Router, attempts: Attempts, metrics: Metrics
+    ) -> None:
+        self._config = config
+        self._router = router
+        self._attempts = attempts
+        self._metrics = metrics
+        self._calls: set[Call] = set()
+
+    @property
+    def num_in_flight(self) -> int:
+        """Routed requests that have begun and not ended."""
+        return len(self._calls)
+
+    def cut_all(self, reason: str) -> None:
+        """End every request in flight; open streams get an error event."""
+        for call in list(self._calls):
+            call.cut(reason)
+
+    async def forward(self, exchange: Exchange) -> None:
+        """Route a request and relay the answer.
+
+        Raises:
+            RefusalError: The gateway answers itself; nothing was sent yet.
+            ClientGoneError: The client left while it sent its body.
+        """
+        started_at = time.monotonic()
+        body = await exchange.read_body(
+            max_bytes=self._config.max_body_bytes, timeout_s=self._config.body_timeout_s
+        )
+        call = self._route(exchange, body, started_at)
+        self._calls.add(call)
+        in_flight = self._metrics.in_flight.labels(call.model, call.revision)
+        in_flight.inc()
+        try:
+            await self._serve_while_listening(call)
+        finally:
+            in_flight.dec()
+            self._calls.discard(call)
+            call.count(self._metrics)
+
+    def _route(self, exchange: Exchange, body: bytes, started_at: float) -> Call:
+        model, user = peek(body)
+        table = self._router.table
+        if table is None:
+            raise UnavailableError(
+                "The gateway has no route table yet.", code="no_route_table", retry_after_s=1
+            )
+        route = table.models.get(model)
+        if route is None:
+            names = ", ".join(sorted(table.models)) or "none"
+            raise UnknownModelError(
+                f"The model {model[:200]!r} does not exist here; models: {names}.", param="model"
+            )
+        key = exchange.headers.get(b"x-pagelet-conversation", b"").decode("latin-1") or user
+        revision = self._router.assign(model, key)
+        if revision is None:
+            raise UnavailableError(
+                f"The model {model!r} is not ready: none of its revisions serves.", retry_after_s=2
+            )
+        return Call(
+            exchange=exchange,
+            model=model,
+            revision=revision,
+            body=body,
+            started_at=started_at,
+            deadline=started_at + route.request_timeout_s,
+        )
+
+    async def _serve_while_listening(self, call: Call) -> None:
+        work = call.task = asyncio.create_task(self._serve(call))
+        gone = asyncio.create_task(call.exchange.client_gone())
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and not call.exchange.is_complete:
+                call.outcome = Outcome.CLIENT_GONE
+                work.cancel()
+            await asyncio.wait({work})
+        finally:
+            gone.cancel()
+            work.cancel()
+        if not (work.cancelled() and call.outcome is Outcome.CLIENT_GONE):
+            work.result()
+
+    async def _serve(self, call: Call) -> None:
+        answer: Answer | None = None
+        try:
+            async with asyncio.timeout(call.remaining_s()):
+                answer = await self._attempts.open(call)
+                await relay(call, answer, self._metrics)
+        except TimeoutError:
+            await self._time_out(call, answer)
+        except CutError as error:
+            await self._cut(call, answer, error)
+        except asyncio.CancelledError:
+            if call.cut_for is None:
+                raise
+            await self._cut(call, answer, CutError(call.cut_for, "The gateway is shutting down."))
+        finally:
+            if answer is not None:
+                self._attempts.close(call, answer)
+
+    async def _time_out(self, call: Call, answer: Answer | None) -> None:
+        call.outcome = Outcome.TIMEOUT
+        phase = "stream" if call.exchange.is_started else "first_byte"
+        self._metrics.timeouts.labels(call.model, call.revision, phase).inc()
+        limit_s = call.deadline - call.started_at
+        message = f"The request was not answered within {limit_s:g} s."
+        if not call.exchange.is_started:
+            raise UpstreamTimeoutError(message)
+        await self._cut(call, answer, CutError("timeout", message))
+
+    async def _cut(self, call: Call, answer: Answer | None, error: CutError) -> None:
+        if answer is None or not call.exchange.is_started:
+            call.outcome = Outcome.UNAVAILABLE
+            raise UnavailableError(str(error), code="shutting_down", retry_after_s=1)
+        if call.outcome is not Outcome.TIMEOUT:
+            call.outcome = Outcome.CUT
+        self._metrics.streams_cut.labels(call.model, call.revision, error.reason).inc()
+        log.warning("answer cut", model=call.model, revision=call.revision, reason=error.reason)
+        try:
+            async with asyncio.timeout(END_EARLY_S):
+                await end_early(call, answer, error)
+        except TimeoutError:
+            log.warning("client did not take the error event", model=call.model)

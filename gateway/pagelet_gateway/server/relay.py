@@ -1,0 +1,109 @@
+"""Passes an engine's answer on, part by part, as it arrives.
+
+Nothing is buffered beyond one read: the next read waits until the last part is sent, so a
+client that reads slowly slows the engine's stream down and nothing piles up here.
+"""
+
+import time
+
+import structlog
+
+from pagelet_gateway.errors import RefusalError, ServingError
+from pagelet_gateway.metrics import Metrics, Outcome
+from pagelet_gateway.server.call import Call
+from pagelet_gateway.server.exchange import error_object
+from pagelet_gateway.server.headers import to_client
+from pagelet_gateway.server.sse import EventGate, OversizedEventError
+from pagelet_gateway.server.upstream import Answer, BrokenStreamError
+
+log = structlog.get_logger("pagelet.gateway")
+
+
+class CutError(Exception):
+    """The answer ends before its end.
+
+    Attributes:
+        reason: Label of `pagelet_gateway_streams_cut_total`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
+    """Send the whole answer; sets `call.outcome`.
+
+    Raises:
+        CutError: The engine's answer broke off after the first byte went out.
+    """
+    status = answer.response.status
+    headers = to_client(answer.response.raw_headers, revision=call.revision)
+    await call.exchange.start(status, headers)
+    try:
+        if answer.is_event_stream:
+            await _relay_events(call, answer, metrics)
+        else:
+            await _relay_bytes(call, answer)
+    except BrokenStreamError as error:
+        log.warning("engine went away in an answer", model=call.model, detail=str(error))
+        raise CutError("upstream_died", "The engine went away before the end.") from None
+    call.outcome = _outcome(status)
+
+
+async def _relay_bytes(call: Call, answer: Answer) -> None:
+    part = answer.first
+    while part:
+        await call.exchange.send(part)
+        part = await answer.read()
+    await call.exchange.finish()
+
+
+async def _relay_events(call: Call, answer: Answer, metrics: Metrics) -> None:
+    gate = EventGate()
+    observe_itl = metrics.itl.labels(call.model, call.revision).observe
+    last_at = 0.0
+    part = answer.first
+    while part:
+        before = gate.num_events
+        try:
+            ready = gate.feed(part)
+        except OversizedEventError:
+            raise CutError("oversized_event", "The engine sent an oversized event.") from None
+        if ready:
+            await call.exchange.send(ready)
+        if gate.has_token and gate.num_events > before:
+            now = time.monotonic()
+            if not last_at:
+                ttft_s = now - call.started_at
+                metrics.ttft.labels(call.model, call.revision).observe(ttft_s)
+            elif not (gate.is_done and gate.num_events == before + 1):
+                observe_itl(now - last_at)
+            last_at = now
+        part = await answer.read()
+    await _finish_events(call, gate)
+
+
+async def _finish_events(call: Call, gate: EventGate) -> None:
+    last = gate.close()
+    if not gate.is_finished:
+        raise CutError("incomplete", "The engine's stream ended without [DONE].")
+    await call.exchange.finish(last)
+
+
+async def end_early(call: Call, answer: Answer, error: CutError) -> None:
+    """End a started answer so that no client takes it for complete.
+
+    Server-sent events end with an error event and no `[DONE]`. Anything else is left without
+    its end: the connection closes, and the client sees a body shorter than announced.
+    """
+    if not answer.is_event_stream:
+        return
+    refusal: RefusalError = ServingError(str(error), code=f"stream_{error.reason}")
+    await call.exchange.finish(b"data: " + error_object(refusal) + b"\n\n")
+
+
+def _outcome(status: int) -> Outcome:
+    if status < 400:
+        return Outcome.OK
+    return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR

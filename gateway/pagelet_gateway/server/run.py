@@ -1,0 +1,154 @@
+"""Runs a gateway: start, serve, drain, exit.
+
+SIGTERM or SIGINT: /readyz says 503 ── drain delay ──► new connections refused, open
+requests go on ── last one ends ──► exit 0
+               └─ drain timeout ──► the rest ends with error events, exit 1
+a second signal: exit at once, 128 + its number
+"""
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+import uvloop
+
+from pagelet_gateway import logs
+from pagelet_gateway.config import GatewayConfig
+from pagelet_gateway.core.router import Router
+from pagelet_gateway.live_table import LiveTable
+from pagelet_gateway.metrics import Metrics
+from pagelet_gateway.server.app import App
+from pagelet_gateway.server.attempts import Attempts
+from pagelet_gateway.server.listener import BACKLOG, bind, url_of
+from pagelet_gateway.server.proxy import Proxy
+from pagelet_gateway.server.upstream import open_session
+from pagelet_gateway.sources.file import FileSource
+
+log = structlog.get_logger("pagelet.gateway")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+SAME_SIGNAL_S = 0.5
+"""Ctrl-C reaches every process of a terminal, and a parent may pass it on as well: what comes
+within this time is one wish, not two."""
+
+KEEP_ALIVE_S = 75
+"""Idle client connections are kept for as long as common load balancers keep theirs."""
+
+CUT_GRACE_S = 10
+"""After the drain timeout: time for the error events to be read."""
+
+
+def run(config: GatewayConfig) -> int:
+    """Serve until a signal ends it; returns the exit code.
+
+    Raises:
+        ConfigError: The address cannot be had.
+    """
+    logs.configure()
+    listener = bind(config.host, config.port)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(config, listener))
+
+
+async def serve(config: GatewayConfig, listener: socket.socket) -> int:
+    """Serve on `listener`, which this closes; returns the exit code."""
+    metrics, router = Metrics(), Router()
+    live_table = LiveTable(router, metrics)
+    source = FileSource(config.route_table, live_table.offer, interval_s=config.poll_interval_s)
+    async with open_session(connect_timeout_s=config.connect_timeout_s) as session:
+        attempts = Attempts(config, router, live_table, session, metrics)
+        proxy = Proxy(config, router, attempts, metrics)
+        app = App(router, proxy, metrics)
+        server = _Server(app, config)
+        drain = Drain(config, app, proxy, server)
+        source.poll()  # before the first request, if the file is there
+        watching = asyncio.create_task(source.run())
+        log.info("gateway listens", url=url_of(listener), route_table=str(config.route_table))
+        try:
+            with drain.on_signals():
+                await server.serve(sockets=[listener])
+        finally:
+            watching.cancel()
+    log.info("gateway ends", exit_code=drain.exit_code)
+    return drain.exit_code
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling."""
+
+    def __init__(self, app: App, config: GatewayConfig) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=math.ceil(config.drain_timeout_s) + CUT_GRACE_S,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `Drain`."""
+        yield
+
+
+class Drain:
+    """Turns signals into an orderly end."""
+
+    def __init__(self, config: GatewayConfig, app: App, proxy: Proxy, server: _Server) -> None:
+        self.exit_code = 0
+        self._config = config
+        self._app = app
+        self._proxy = proxy
+        self._server = server
+        self._first_at: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Handle SIGTERM and SIGINT inside the block."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._on_signal, number)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+            if self._task is not None:
+                self._task.cancel()
+
+    def _on_signal(self, number: int) -> None:
+        now = time.monotonic()
+        if self._first_at is None:
+            self._first_at = now
+            self._app.is_draining = True
+            log.info("draining", in_flight=self._proxy.num_in_flight)
+            self._task = asyncio.create_task(self._drain())
+        elif now - self._first_at > SAME_SIGNAL_S:
+            log.warning("second signal, exit at once", in_flight=self._proxy.num_in_flight)
+            os._exit(128 + number)
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(self._config.drain_delay_s)
+        self._server.should_exit = True
+        await asyncio.sleep(self._config.drain_timeout_s)
+        log.warning("drain timeout", cut=self._proxy.num_in_flight)
+        self.exit_code = 1
+        self._proxy.cut_all("drain_timeout")

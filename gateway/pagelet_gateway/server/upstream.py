@@ -1,0 +1,117 @@
+"""Connections to engines: one attempt, up to the first byte of its answer's body.
+
+An attempt counts as begun only when the first part of the body is here. Until then the client
+has seen nothing, so every failure can still become another attempt or an honest status.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from pagelet_gateway.core.retry import Failure
+
+READ_BUFFER_BYTES = 64 * 1024
+"""Per stream; reading from the engine pauses at twice this while a client reads slowly."""
+
+KEEP_ALIVE_S = 4.0
+"""Below the five seconds after which engines close idle connections, so that a request rarely
+meets one that is closing."""
+
+_SKIPPED = ("User-Agent", "Accept-Encoding")
+
+
+class AttemptError(Exception):
+    """An attempt failed before the first byte."""
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+
+
+class BrokenStreamError(Exception):
+    """The answer broke off after the first byte."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """An engine's answer whose first part is here."""
+
+    response: aiohttp.ClientResponse
+    first: bytes
+    """The first part of the body; empty only if the whole body is."""
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the body is server-sent events."""
+        return self.response.headers.get("Content-Type", "").startswith("text/event-stream")
+
+    async def read(self) -> bytes:
+        """What has arrived since the last read, at least one byte; empty at the end.
+
+        Raises:
+            BrokenStreamError: The engine went away before the end.
+        """
+        try:
+            return await self.response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise BrokenStreamError(_detail(error)) from None
+
+    def close(self) -> None:
+        """Give the connection back if the answer was read to its end, else close it."""
+        self.response.close() if not self.response.content.at_eof() else self.response.release()
+
+
+def open_session(*, connect_timeout_s: float) -> aiohttp.ClientSession:
+    """Make the one client session of a gateway; close it when done.
+
+    No limit on connections: what bounds them is admission, and a hidden queue in the pool
+    would count as the engine's latency.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=READ_BUFFER_BYTES,
+        skip_auto_headers=_SKIPPED,
+    )
+
+
+async def attempt(
+    session: aiohttp.ClientSession, url: str, *, body: bytes, headers: Mapping[str, str]
+) -> Answer:
+    """Send a request and wait for the first part of the answer.
+
+    Raises:
+        AttemptError: There is none; the connection is closed.
+    """
+    try:
+        response = await session.post(
+            URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+        )
+    except (aiohttp.ClientError, OSError) as error:
+        raise AttemptError(_failure(error), _detail(error)) from None
+    try:
+        if response.status == 503 and "x-pagelet-draining" in response.headers:
+            raise AttemptError(Failure.DRAINING, "the engine is draining")
+        return Answer(response, await response.content.readany())
+    except (aiohttp.ClientError, OSError) as error:
+        response.close()
+        raise AttemptError(Failure.RESET, _detail(error)) from None
+    except BaseException:
+        response.close()
+        raise
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return Failure.REFUSED
+    if isinstance(error, aiohttp.ClientConnectionError | OSError):
+        return Failure.RESET
+    return Failure.PROTOCOL
+
+
+def _detail(error: Exception) -> str:
+    return str(error) or type(error).__name__
