@@ -109,7 +109,7 @@ def _follow_spec(state: RolloutState, target: str, now: float) -> RolloutState:
         state = replace(state, failed=None)
     if target == state.stable:
         state = _drop_canary(state, now)
-        return replace(state, phase=Phase.STABLE, failed=None, message="")
+        return replace(state, phase=Phase.STABLE, message="")
     if target in (state.canary, state.failed):
         return state
     state = _drop_canary(state, now)
@@ -167,7 +167,7 @@ def _wait(state: RolloutState, model: Model, fleet: Fleet, now: float) -> tuple[
     """
     since = now if state.unready_since is None else state.unready_since
     have, need = fleet.ready(state.canary), max(1, model.replicas)
-    if now - since > model.rollout.progress_deadline_s:
+    if now - since >= model.rollout.progress_deadline_s:
         limit = model.rollout.progress_deadline_s
         text = f"{state.canary} had {have} of {need} replicas ready after {limit:g} s"
         return _fail(state, now, text), "ProgressDeadlineExceeded"

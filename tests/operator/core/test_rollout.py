@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from operator_models import POLICY, a_fleet, a_model
 from pagelet_operator.core.model import Role
 from pagelet_operator.core.rollout import DRAIN_S, Decision, Phase, RolloutState, step
@@ -77,6 +78,8 @@ def test_a_newer_spec_in_mid_rollout_starts_over_with_the_same_stable():
     assert newer.roles == {A: Role.STABLE, C: Role.CANARY, B: Role.RETIRED}
     gone = step(newer.state, a_model(C), a_fleet({A: 1, B: 1}), 165.0 + DRAIN_S)
     assert B not in gone.roles
+    ready = step(newer.state, a_model(C), a_fleet({A: 1, B: 1, C: 1}), 166.0)
+    assert ready.weights == {A: 95, C: 5}, "the first step, not the one B was at"
 
 
 def test_undoing_the_edit_in_mid_rollout_gives_stable_everything_back():
@@ -87,7 +90,7 @@ def test_undoing_the_edit_in_mid_rollout_gives_stable_everything_back():
 
 def test_a_canary_that_misses_the_deadline_is_withdrawn_and_not_tried_again():
     state = stable_a()
-    late = POLICY.progress_deadline_s + 1
+    late = POLICY.progress_deadline_s
     state = step(state, a_model(B), a_fleet({A: 1, B: 0}), 0.0).state
     failed = step(state, a_model(B), a_fleet({A: 1, B: 0}), late)
     assert (failed.state.phase, failed.reason) == (Phase.FAILED, "ProgressDeadlineExceeded")
@@ -129,6 +132,34 @@ def test_losing_all_canary_replicas_takes_its_traffic_and_the_step_is_held_anew(
     back = step(lost.state, a_model(B), a_fleet({A: 1, B: 1}), 200.0)
     assert back.weights == {A: 75, B: 25}
     assert back.state.step_started_at == 200.0
+
+
+def test_the_deadline_counts_from_when_the_canary_was_last_ready():
+    at_first = canary_b_at_step(0)
+    long_after = at_first.state.step_started_at + 10 * POLICY.progress_deadline_s
+    patient = a_model(B, rollout=replace(POLICY, steps=(replace(POLICY.steps[0], hold_s=1e9),)))
+    state = step(at_first.state, patient, a_fleet({A: 1, B: 1}), long_after - 1).state
+    lost = step(state, patient, a_fleet({A: 1, B: 0}), long_after)
+    assert lost.state.phase is Phase.STARTING
+    assert lost.wake_at == long_after + POLICY.progress_deadline_s
+
+
+@pytest.mark.parametrize(
+    ("replicas", "ready", "weight"), [(4, 1, 0), (4, 2, 50), (3, 1, 0), (3, 2, 50)]
+)
+def test_a_canary_keeps_half_the_traffic_only_with_half_its_replicas_rounded_up(
+    replicas, ready, weight
+):
+    last = canary_b_at_step(2)
+    fleet = a_fleet({A: replicas, B: ready})
+    assert step(last.state, a_model(B, replicas=replicas), fleet, 221.0).weights[B] == weight
+
+
+def test_a_replaced_stable_drains_even_if_nothing_is_to_be_retained():
+    eager = a_model(B, rollout=replace(POLICY, retain_stable_s=0.0))
+    promoted = step(canary_b_at_step(2).state, eager, a_fleet({A: 1, B: 1}), 300.0)
+    assert promoted.roles[A] is Role.RETIRED
+    assert promoted.wake_at == 300.0 + DRAIN_S
 
 
 def test_a_scale_up_in_mid_rollout_does_not_throw_the_traffic_back():

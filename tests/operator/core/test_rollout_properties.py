@@ -111,6 +111,12 @@ class RolloutMachine(RuleBasedStateMachine):
         assert roles.count(Role.CANARY) <= 1
 
     @invariant()
+    def a_revision_has_one_role(self) -> None:
+        names = [item.revision for item in self.state.retained]
+        names += [name for name in (self.state.stable, self.state.canary) if name]
+        assert len(names) == len(set(names))
+
+    @invariant()
     def nothing_that_serves_is_lost(self) -> None:
         """Only what the spec asks for is promoted, ready; the stable before it stays warm."""
         if self.before.stable == self.state.stable or self.decision is None:
