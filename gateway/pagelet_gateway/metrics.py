@@ -9,7 +9,14 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import HistogramMetricFamily
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -107,6 +114,7 @@ class Metrics:
     """The gateway's series on a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series per counter that nothing reads
         self.registry = CollectorRegistry()
         by_revision = ("model", "revision")
         self.requests = self._counter(

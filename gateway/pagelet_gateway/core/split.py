@@ -55,9 +55,8 @@ class Dealer:
 def by_key(weights: Mapping[str, int], key: str) -> str:
     """Choose the revision of a conversation.
 
-    Monotone: when one weight rises and others fall, conversations move to the revision that
-    rose and nowhere else, so none ever moves back while a canary grows. Over many keys the
-    shares are the weights.
+    Monotone: a conversation only ever leaves a revision whose weight fell, so while a canary
+    grows none of its conversations moves back. Over many keys the shares are the weights.
 
     Args:
         weights: By revision name; positive integers.

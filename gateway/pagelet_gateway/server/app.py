@@ -84,7 +84,8 @@ class App:
         except ClientGoneError:
             return
         except RefusalError as error:
-            self._metrics.rejected.labels(error.code).inc()
+            if exchange.path != "/readyz":  # a probe's "not yet" is no rejected request
+                self._metrics.rejected.labels(error.code).inc()
             await self._refuse(exchange, error)
         except Exception:  # the outermost loop: a bug in one request must not be one of all
             log.exception("bug", path=exchange.path, request_id=exchange.request_id.decode())

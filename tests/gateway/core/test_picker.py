@@ -1,0 +1,79 @@
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagelet_gateway.core.picker import Picker
+
+URLS = [f"http://e{i}" for i in range(4)]
+
+
+def test_the_endpoint_with_the_least_in_flight_is_picked():
+    picker = Picker()
+    for url in (URLS[0], URLS[0], URLS[1], URLS[2], URLS[2]):
+        picker.begin(url)
+    assert picker.pick(URLS[:3], now=0.0) == URLS[1]
+    picker.end(URLS[0])
+    picker.end(URLS[0])
+    assert picker.pick(URLS[:3], now=0.0) == URLS[0]
+
+
+def test_equals_take_turns():
+    picker = Picker()
+    picked = []
+    for _ in range(12):
+        url = picker.pick(URLS, now=0.0)
+        picker.begin(url)
+        picker.end(url)
+        picked.append(url)
+    assert Counter(picked) == dict.fromkeys(URLS, 3)
+    assert picked[:4] == picked[4:8]
+
+
+def test_an_avoided_endpoint_is_left_alone_for_its_time():
+    picker = Picker()
+    picker.avoid(URLS[0], until=5.0)
+    assert picker.pick(URLS[:1], now=4.9) is None
+    assert picker.pick(URLS[:1], now=4.9, even_avoided=True) == URLS[0]
+    assert picker.pick(URLS[:1], now=5.0) == URLS[0]
+
+
+def test_avoiding_again_never_shortens_the_time():
+    picker = Picker()
+    picker.avoid(URLS[0], until=5.0)
+    picker.avoid(URLS[0], until=1.0)
+    assert picker.is_avoided(URLS[0], now=4.0)
+
+
+def test_endpoints_that_left_are_forgotten_once_they_are_idle():
+    picker = Picker()
+    picker.begin(URLS[0])
+    picker.begin(URLS[1])
+    picker.end(URLS[1])
+    picker.avoid(URLS[1], until=9.0)
+    picker.keep_only({URLS[2]})
+    assert picker.in_flight(URLS[0]) == 1
+    assert not picker.is_avoided(URLS[1], now=0.0)
+    picker.end(URLS[0])
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=60), st.sets(st.integers(0, 3))
+)
+def test_the_pick_is_never_tried_and_never_busier_than_another(history, tried):
+    picker, flying = Picker(), Counter[str]()
+    for begins, index in history:
+        url = URLS[index]
+        if begins:
+            picker.begin(url)
+            flying[url] += 1
+        elif flying[url]:
+            picker.end(url)
+            flying[url] -= 1
+    left = [url for url in URLS if url not in {URLS[i] for i in tried}]
+    url = picker.pick(URLS, now=0.0, tried={URLS[i] for i in tried})
+    if not left:
+        assert url is None
+    else:
+        assert url in left
+        assert flying[url] == min(flying[other] for other in left)

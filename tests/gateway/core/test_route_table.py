@@ -1,0 +1,166 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagelet_gateway.core.route_table import (
+    DEFAULT_REQUEST_TIMEOUT_S,
+    Role,
+    RouteTableError,
+    parse,
+)
+
+ROOT = Path(__file__).parents[3]
+
+
+def revision(**fields: Any) -> dict[str, Any]:
+    endpoints = [{"url": "http://127.0.0.1:8000"}]
+    return {"name": "m-1", "role": "stable", "weight": 100, "endpoints": endpoints} | fields
+
+
+def document(*revisions: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    model = {
+        "name": "m",
+        "resource": "default/m",
+        "generation": 1,
+        "revisions": list(revisions or [revision()]),
+    }
+    return {"schemaVersion": 1, "models": [model | fields]}
+
+
+def test_a_table_becomes_plain_data():
+    route = parse(json.dumps(document(requestTimeoutSeconds=30)).encode()).models["m"]
+    assert route.resource == "default/m"
+    assert route.request_timeout_s == 30.0
+    assert route.revisions[0].role is Role.STABLE
+    assert route.revisions[0].endpoints == ("http://127.0.0.1:8000",)
+    assert route.is_servable
+
+
+def test_what_is_optional_has_a_default_and_unknown_fields_are_ignored():
+    route = parse(document(later={"x": 1})).models["m"]
+    assert route.request_timeout_s == DEFAULT_REQUEST_TIMEOUT_S
+
+
+def test_weights_may_all_be_zero_and_then_nothing_serves():
+    route = parse(document(revision(weight=0))).models["m"]
+    assert route.serving == ()
+    assert not route.is_servable
+
+
+def test_a_share_without_an_endpoint_does_not_serve():
+    assert not parse(document(revision(endpoints=[]))).models["m"].is_servable
+
+
+def test_the_example_of_the_reference_is_a_table():
+    example = ROOT / "docs/reference/route-table.example.json"
+    assert set(parse(example.read_bytes()).models) == {"smollm2-135m", "qwen3-8b"}
+
+
+BAD_TABLES = [
+    (b"", "$"),
+    (b"{", "$"),
+    (b"\xff", "$"),
+    (b"[" * 100_000, "$"),
+    ([], "$"),
+    ({}, "$.schemaVersion"),
+    ({"schemaVersion": 2, "models": []}, "$.schemaVersion"),
+    ({"schemaVersion": True, "models": []}, "$.schemaVersion"),
+    ({"schemaVersion": 1}, "$.models"),
+    ({"schemaVersion": 1, "models": {}}, "$.models"),
+    ({"schemaVersion": 1, "models": ["m"]}, "$.models[0]"),
+    (document(name=""), "$.models[0].name"),
+    (document(name=7), "$.models[0].name"),
+    (document(resource=None), "$.models[0].resource"),
+    (document(generation=-1), "$.models[0].generation"),
+    (document(generation=1.5), "$.models[0].generation"),
+    (document(requestTimeoutSeconds=0), "$.models[0].requestTimeoutSeconds"),
+    (document(requestTimeoutSeconds=float("nan")), "$.models[0].requestTimeoutSeconds"),
+    (document(requestTimeoutSeconds=True), "$.models[0].requestTimeoutSeconds"),
+    (document(requestTimeoutSeconds="60s"), "$.models[0].requestTimeoutSeconds"),
+    (document(revisions="m-1"), "$.models[0].revisions"),
+    (document(revision(role="primary")), "$.models[0].revisions[0].role"),
+    (document(revision(weight=101)), "$.models[0].revisions[0].weight"),
+    (document(revision(weight=-1)), "$.models[0].revisions[0].weight"),
+    (document(revision(weight=50.0)), "$.models[0].revisions[0].weight"),
+    (document(revision(weight=True)), "$.models[0].revisions[0].weight"),
+    (document(revision(weight=99)), "$.models[0].revisions"),
+    (document(revision(), revision(name="m-2")), "$.models[0].revisions"),
+    (document(revision(), revision(weight=0)), "$.models[0].revisions[1].name"),
+    (document(revision(endpoints=None)), "$.models[0].revisions[0].endpoints"),
+    (document(revision(endpoints=["http://a"])), "$.models[0].revisions[0].endpoints[0]"),
+    (document(revision(endpoints=[{}])), "$.models[0].revisions[0].endpoints[0].url"),
+]
+
+BAD_URLS = [
+    "", "127.0.0.1:8000", "ftp://host", "http://", "http:///", "http://host/v1", "http://host?x",
+    "http://user@host", "http://ho st", "http://host:0", "http://host:65536", "http://host:x",
+    "http://:80", "http://hóst", "http://host\n", "http://host:" + "9" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "path"), BAD_TABLES)
+def test_a_broken_rule_is_refused_with_the_path_of_the_field(raw, path):
+    with pytest.raises(RouteTableError) as refusal:
+        parse(raw)
+    assert refusal.value.path == path
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 400
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_an_endpoint_is_scheme_host_and_port(url):
+    with pytest.raises(RouteTableError) as refusal:
+        parse(document(revision(endpoints=[{"url": url}])))
+    assert refusal.value.path.endswith("endpoints[0].url")
+
+
+@pytest.mark.parametrize("url", ["http://h", "https://h:1", "http://[::1]", "http://[::1]:65535"])
+def test_sound_endpoints_are_taken_without_their_slash(url):
+    table = parse(document(revision(endpoints=[{"url": url + "/"}])))
+    assert table.models["m"].revisions[0].endpoints == (url,)
+
+
+def test_names_are_unique():
+    twice = document()
+    twice["models"] *= 2
+    with pytest.raises(RouteTableError, match=r"models\[1\].name: 'm' occurs twice"):
+        parse(twice)
+    same_url = revision(endpoints=[{"url": "http://a"}, {"url": "http://a/"}])
+    with pytest.raises(RouteTableError, match=r"endpoints\[1\].url"):
+        parse(document(same_url))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = [("models", 0, key) for key in ("name", "resource", "generation", "revisions")] + [
+    ("models", 0, "revisions", 0, key) for key in ("name", "role", "weight", "endpoints")
+]
+
+
+@given(field=st.sampled_from(FIELDS), value=json_values)
+def test_any_value_in_any_field_is_taken_or_refused_never_a_crash(field, value):
+    raw: Any = document()
+    inner = raw
+    for key in field[:-1]:
+        inner = inner[key]
+    inner[field[-1]] = value
+    try:
+        table = parse(raw)
+    except RouteTableError:
+        return
+    for route in table.models.values():
+        assert sum(item.weight for item in route.revisions) in (0, 100)
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_taken_or_refused(raw):
+    with pytest.raises(RouteTableError):
+        parse(raw)

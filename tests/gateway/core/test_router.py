@@ -1,0 +1,107 @@
+from collections import Counter
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagelet_gateway.core.retry import Failure
+from pagelet_gateway.core.route_table import RouteTable, parse
+from pagelet_gateway.core.router import Router
+
+ROLES = ("stable", "canary", "retired")
+
+
+def table(**revisions: tuple[str, int, list[str]]) -> RouteTable:
+    entries: list[dict[str, Any]] = [
+        {"name": name, "role": role, "weight": weight, "endpoints": [{"url": u} for u in urls]}
+        for name, (role, weight, urls) in revisions.items()
+    ]
+    model = {"name": "m", "resource": "default/m", "generation": 1, "revisions": entries}
+    return parse({"schemaVersion": 1, "models": [model]})
+
+
+def router(**revisions: tuple[str, int, list[str]]) -> Router:
+    made = Router()
+    made.apply(table(**revisions))
+    return made
+
+
+def test_unkeyed_requests_follow_the_weights_exactly():
+    routes = router(a=("stable", 93, ["http://a"]), b=("canary", 7, ["http://b"]))
+    assert Counter(routes.assign("m", None) for _ in range(100)) == {"a": 93, "b": 7}
+
+
+def test_a_table_that_changes_endpoints_only_does_not_restart_the_deal():
+    routes, dealt = Router(), Counter[str | None]()
+    for turn in range(100):
+        url = f"http://b{turn}"
+        routes.apply(table(a=("stable", 99, ["http://a"]), b=("canary", 1, [url])))
+        dealt[routes.assign("m", None)] += 1
+    assert dealt == {"a": 99, "b": 1}
+
+
+def test_a_canary_without_endpoints_spills_to_stable_but_stable_never_to_a_canary():
+    routes = router(a=("stable", 50, ["http://a"]), b=("canary", 50, []))
+    assert routes.choose("m", "b", 0.0).url == "http://a"
+    routes.apply(table(a=("stable", 50, []), b=("canary", 50, ["http://b"])))
+    assert routes.choose("m", "a", 0.0) is None
+    assert routes.choose("m", "b", 0.0).url == "http://b"
+
+
+def test_nothing_goes_to_a_revision_without_weight_even_in_need():
+    routes = router(
+        a=("stable", 0, ["http://a"]), b=("canary", 100, []), c=("retired", 0, ["http://c"])
+    )
+    assert routes.assign("m", None) == "b"
+    assert routes.choose("m", "b", 0.0) is None
+    assert routes.choose("m", "a", 0.0) is None
+
+
+def test_no_share_no_table_no_model_mean_no_target():
+    assert Router().assign("m", None) is None
+    assert Router().choose("m", "a", 0.0) is None
+    routes = router(a=("stable", 0, ["http://a"]))
+    assert routes.assign("m", None) is None
+    assert routes.choose("other", "a", 0.0) is None
+
+
+def test_a_revision_that_left_the_table_spills_to_stable():
+    routes = router(new=("stable", 100, ["http://new"]))
+    assert routes.choose("m", "old", 0.0).revision == "new"
+
+
+def test_a_refusing_endpoint_is_passed_over_until_all_refuse():
+    routes = router(a=("stable", 100, ["http://1", "http://2"]))
+    first = routes.choose("m", "a", 0.0)
+    routes.report(first, Failure.DRAINING, 0.0)
+    second = routes.choose("m", "a", 1.0)
+    assert second.url != first.url
+    assert not second.was_avoided
+    routes.report(second, Failure.REFUSED, 1.0)
+    assert routes.choose("m", "a", 1.5, even_avoided=False) is None
+    assert routes.choose("m", "a", 1.5).was_avoided
+    assert routes.choose("m", "a", 2.1, even_avoided=False) == second
+
+
+def test_a_reset_does_not_make_an_endpoint_avoided():
+    routes = router(a=("stable", 100, ["http://1"]))
+    target = routes.choose("m", "a", 0.0)
+    routes.report(target, Failure.RESET, 0.0)
+    assert not routes.choose("m", "a", 0.0).was_avoided
+
+
+weighted = st.integers(0, 100).map(lambda canary: (100 - canary, canary))
+
+
+@given(weighted, st.text(max_size=5) | st.none(), st.sets(st.sampled_from(["s", "c"])))
+def test_every_target_belongs_to_a_revision_with_weight(weights, key, refusing):
+    routes = router(s=("stable", weights[0], ["http://s"]), c=("canary", weights[1], ["http://c"]))
+    for name in refusing:
+        target = routes.choose("m", name, 0.0)
+        if target is not None:
+            routes.report(target, Failure.REFUSED, 0.0)
+    assigned = routes.assign("m", key)
+    target = routes.choose("m", assigned, 0.5)
+    assert target is not None
+    assert {"s": weights[0], "c": weights[1]}[target.revision] > 0
+    assert target.revision in (assigned, "s")
