@@ -65,6 +65,26 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("a deadline that is no duration", resource(rollout={"progressDeadline": "soon"}), "Deadline"),
     ("code by environment", resource(pod={"env": [{"name": "PYTHONPATH", "value": "/x"}]}), "env"),
     ("a preload", resource(pod={"env": [{"name": "LD_PRELOAD", "value": "/x"}]}), "env"),
+    (
+        "an environment variable set twice",
+        resource(pod={"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
+        "env",
+    ),
+    (
+        "a budget below the default batch",
+        resource(engine={"maxNumBatchedTokens": 63}),
+        "maxNumBatchedTokens",
+    ),
+    ("a number as text", resource(scaling={"minReplicas": "2"}), "minReplicas"),
+    ("memory as in a shop", resource(pod={"resources": {"limits": {"memory": "1GB"}}}), "memory"),
+    ("half a replica", resource(scaling={"minReplicas": 1.5}), "minReplicas"),
+    ("an empty secret name", resource(model={"tokenSecretRef": {"name": "", "key": "t"}}), "name"),
     ("a name too long for its Services", named("a" * 51), "name"),
     ("a name that starts with a digit", named("7b-chat"), "name"),
 ]
+
+BAD_FOR_PARSE_ONLY: list[tuple[str, dict[str, Any], str]] = [
+    ("a claim in capitals", resource(model={"source": "pvc://Weights/llama"}), "source"),
+    ("a path out of the claim", resource(model={"source": "pvc://weights/../x"}), "source"),
+]
+"""Stored by the API server, refused by the operator: rules that CEL would say less well."""

@@ -1,17 +1,19 @@
 """Kubernetes' ways to write a duration and an amount of memory, as pydantic types.
 
 Durations: https://pkg.go.dev/time#ParseDuration restricted to h, m, s, ms. Quantities:
-https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ restricted to
-whole bytes and the usual suffixes.
+https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/; our own
+amounts of memory are restricted to whole bytes and the usual suffixes.
 """
 
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"
 MEMORY_PATTERN = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _UNIT_BYTES = {
@@ -54,6 +56,14 @@ def _checked_memory(value: str) -> str:
     return value
 
 
+def _checked_quantity(value: object) -> object:
+    # A bare number is how everybody writes GPUs, and the API server takes it in a Pod, too.
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not re.fullmatch(QUANTITY_PATTERN, text):
+        raise ValueError(f"{value!r} is not a quantity; write it as 2, 500m or 16Gi")
+    return text
+
+
 # The pattern stands in the schema for the API server; on one machine the sentence is better.
 Duration = Annotated[
     str,
@@ -66,4 +76,11 @@ Memory = Annotated[
     str,
     AfterValidator(_checked_memory),
     WithJsonSchema({"type": "string", "pattern": MEMORY_PATTERN, "minLength": 1, "maxLength": 32}),
+]
+Quantity = Annotated[
+    str,
+    BeforeValidator(_checked_quantity),
+    WithJsonSchema(
+        {"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "maxLength": 32}
+    ),
 ]

@@ -18,13 +18,15 @@ from pydantic import (
     JsonValue,
     StringConstraints,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
-from pagelet_operator.api.quantities import Duration, Memory
+from pagelet_operator.api.quantities import Duration, Memory, Quantity
 
 SOURCE_PATTERN = r"^(hf|file|pvc|package|dummy)://.+$"
+CLAIM_PATTERN = r"^pvc://(?P<claim>[a-z0-9]([-a-z0-9]*[a-z0-9])?)(/(?!.*\.\.)[^/].*)?$"
 RESERVED_ENV = r"^(PYTHON.*|LD_.*|PAGELET_.*)$"
 
 
@@ -38,6 +40,11 @@ def _checked_source(value: str) -> str:
             f"{value!r} is no source; write hf://org/repo, file:///path, pvc://claim/path, "
             f"package://python_package/file.gguf or dummy://name"
         )
+    if value.startswith("pvc://") and not re.fullmatch(CLAIM_PATTERN, value):
+        raise ValueError(
+            f"{value!r} names no claim; write pvc://claim/path with the PersistentVolumeClaim's "
+            f"name in lower case and no .. in the path"
+        )
     return value
 
 
@@ -49,10 +56,13 @@ Source = Annotated[
 
 
 class WireModel(BaseModel):
-    """A part of the resource: camelCase on the wire, unknown keys refused, frozen."""
+    """A part of the resource: camelCase on the wire, unknown keys refused, frozen.
+
+    Strict, so that `"2"` is no number here either: the API server would refuse it.
+    """
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
     )
 
 
@@ -114,7 +124,8 @@ class EngineSettings(WireModel):
         json_schema_extra={
             "x-kubernetes-validations": [
                 _rule(
-                    "!has(self.maxNumBatchedTokens) || self.maxNumBatchedTokens >= self.maxNumSeqs",
+                    "!has(self.maxNumBatchedTokens) || self.maxNumBatchedTokens >= "
+                    "(has(self.maxNumSeqs) ? self.maxNumSeqs : 64)",
                     "maxNumBatchedTokens must be at least maxNumSeqs: a full batch could not "
                     "decode one token each",
                 )
@@ -230,11 +241,13 @@ class EnvVar(WireModel):
 class Resources(WireModel):
     """Compute resources of one engine container, as in a Pod."""
 
-    requests: dict[str, str] = Field(
-        default_factory=dict, description="What the scheduler reserves."
+    requests: dict[str, Quantity] = Field(
+        default_factory=dict, max_length=32, description="What the scheduler reserves."
     )
-    limits: dict[str, str] = Field(
-        default_factory=dict, description="What may be used at most, e.g. nvidia.com/gpu: '1'."
+    limits: dict[str, Quantity] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="What may be used at most, e.g. nvidia.com/gpu: 1.",
     )
 
 
@@ -276,7 +289,10 @@ class PodSettings(WireModel):
         json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
     )
     env: list[EnvVar] = Field(
-        default_factory=list, max_length=64, description="Environment of the engine container."
+        default_factory=list,
+        max_length=64,
+        description="Environment of the engine container; each name once.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     image_pull_secrets: list[LocalObjectReference] = Field(
         default_factory=list, max_length=8, description="Secrets for pulling the image."
@@ -292,6 +308,15 @@ class PodSettings(WireModel):
         max_length=253,
         description="ServiceAccount of the pods. Default: the namespace's, no token mounted.",
     )
+
+    @field_validator("env")
+    @classmethod
+    def _names_once(cls, env: list[EnvVar]) -> list[EnvVar]:
+        names = [item.name for item in env]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is set twice; keep one of the two")
+        return env
 
 
 class Limits(WireModel):

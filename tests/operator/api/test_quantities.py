@@ -1,8 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from pagelet_operator.api.quantities import memory_bytes, seconds
+from pagelet_operator.api.quantities import Quantity, memory_bytes, seconds
 
 
 @given(st.integers(0, 99), st.integers(0, 999), st.integers(0, 9999))
@@ -35,3 +36,14 @@ def test_quantities_are_bytes(text, expected):
 def test_what_is_no_quantity_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match="write it as 512Mi"):
         memory_bytes(text)
+
+
+@pytest.mark.parametrize("value", ["2", "500m", "16Gi", "0.5", 1, "100k"])
+def test_resource_quantities_are_taken_as_in_a_pod(value):
+    assert TypeAdapter(Quantity).validate_python(value, strict=True) == str(value)
+
+
+@pytest.mark.parametrize("value", ["", "two", "1GB", "-1", True, 0.5, None, "1 Gi"])
+def test_what_is_no_resource_quantity_is_refused_with_an_example(value):
+    with pytest.raises(ValidationError, match="is not a quantity; write it as 2, 500m or 16Gi"):
+        TypeAdapter(Quantity).validate_python(value)

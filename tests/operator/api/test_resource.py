@@ -4,11 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_resources import BAD, MINIMAL, resource
+from operator_resources import BAD, BAD_FOR_PARSE_ONLY, MINIMAL, resource
 from pagelet_operator.api.resource import InvalidResourceError, parse, template_spec, to_model
 
 
-@pytest.mark.parametrize(("document", "field"), [case[1:] for case in BAD], ids=[c[0] for c in BAD])
+EVERY_BAD = [*BAD, *BAD_FOR_PARSE_ONLY]
+
+
+@pytest.mark.parametrize(
+    ("document", "field"), [case[1:] for case in EVERY_BAD], ids=[c[0] for c in EVERY_BAD]
+)
 def test_what_cannot_work_is_refused_with_a_sentence_that_names_the_field(document, field):
     with pytest.raises(InvalidResourceError) as refusal:
         parse(document)
