@@ -108,3 +108,20 @@ class ServerConfig:
 
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body; above it the answer is 413 before any parsing."""
+
+    max_queued: int = 1024
+    """Most sequences that may wait for their first step; more are refused with 429, since a client
+    behind a thousand others has given up before its turn."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can never work.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port is {self.port}; it must lie between 0 and 65535.")
+        if not self.drain_timeout_s >= 0:
+            raise ConfigError(f"drain_timeout is {self.drain_timeout_s}; it must not be negative.")
+        if self.max_queued < 1 or self.max_body_bytes < 1:
+            raise ConfigError("max_queued and max_body_bytes must be at least 1.")

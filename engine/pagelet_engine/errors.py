@@ -9,6 +9,7 @@
     │   └── UnknownModelError           404 model_not_found
     ├── UnavailableError            nobody is wrong, try later; HTTP 503 with Retry-After
     │   └── EngineDeadError             the engine process is gone; requests in flight end with it
+    ├── GenerationError             one sequence failed inside the engine; HTTP 500, only that one
     └── ProtocolError               a frame between the processes is unreadable; a bug
 
 Anything else that escapes is a bug: HTTP 500 with a fixed sentence, traceback in the log.
@@ -76,6 +77,10 @@ class UnavailableError(EngineError):
 
 class EngineDeadError(UnavailableError):
     """The engine process ended; the message carries its last words."""
+
+
+class GenerationError(EngineError):
+    """The engine gave one sequence up; the message is the sentence its client gets."""
 
 
 class ProtocolError(EngineError):

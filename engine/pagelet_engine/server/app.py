@@ -1,0 +1,50 @@
+"""Puts the routes, the error table and the outermost layer together into one ASGI application."""
+
+import structlog
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from pagelet_engine.errors import EngineError
+from pagelet_engine.server import generation_routes, info_routes
+from pagelet_engine.server.edge import Edge
+from pagelet_engine.server.errors import reply_for
+from pagelet_engine.server.service import Service
+
+_CLIENT_CLOSED = 499  # nginx's number; nobody receives it
+_log = structlog.get_logger(__name__)
+
+
+def build_app(service: Service) -> ASGIApp:
+    """Return the application that serves `service`."""
+    app = FastAPI(title="Pagelet engine", openapi_url=None, redirect_slashes=False)
+    app.state.service = service
+    app.include_router(generation_routes.router)
+    app.include_router(info_routes.router)
+    app.add_exception_handler(EngineError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_error)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
+    return Edge(app)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    reply = reply_for(error)
+    service: Service = request.app.state.service
+    if request.method == "POST":
+        service.metrics.count_rejected(reply.code)
+    log = _log.error if reply.status == 500 else _log.info
+    log(
+        "refused",
+        request_id=request.state.request_id,
+        path=request.url.path,
+        status=reply.status,
+        code=reply.code,
+        param=reply.param,
+    )
+    return reply.response()
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=_CLIENT_CLOSED)

@@ -1,0 +1,73 @@
+"""Reads a request's JSON body: bounded, in time too, before anything is parsed."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from pagelet_engine.server.errors import BadRequestError
+
+_READ_TIMEOUT_S = 60.0
+_INLINE_BYTES = 64 * 1024
+
+
+async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
+    """Return the body's JSON object.
+
+    Raises:
+        BadRequestError: 415 not JSON by its header, 413 too large (the rest is not read), 408 too
+            slow, 400 no JSON object.
+        ClientDisconnect: The client left before it was complete.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise BadRequestError(
+            f"The content type is {media_type[:80] or 'absent'!r}; send 'application/json'.",
+            code="unsupported_media_type",
+            status=415,
+        )
+    body = await _read(request, max_bytes)
+    # PERF: 8 MiB take 20 ms to parse, which other streams would feel as a pause.
+    inline = len(body) <= _INLINE_BYTES
+    try:
+        parsed = orjson.loads(body) if inline else await asyncio.to_thread(orjson.loads, body)
+    except orjson.JSONDecodeError as error:
+        message = f"The body is not valid JSON: {error.msg} (line {error.lineno})."
+        raise BadRequestError(message, code="invalid_json") from None
+    if not isinstance(parsed, dict):
+        raise BadRequestError("The body must be a JSON object.", code="invalid_json")
+    return parsed
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks: list[bytes] = []
+    num_bytes = 0
+    try:
+        async with asyncio.timeout(_READ_TIMEOUT_S):
+            async for chunk in request.stream():
+                num_bytes += len(chunk)
+                if num_bytes > max_bytes:
+                    raise _too_large(max_bytes)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise BadRequestError(
+            f"The body did not arrive within {_READ_TIMEOUT_S:.0f} s.",
+            code="request_timeout",
+            status=408,
+        ) from None
+    return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> BadRequestError:
+    return BadRequestError(
+        f"The body is larger than {max_bytes} bytes, this server's limit.",
+        code="request_too_large",
+        status=413,
+    )
+
+
+__all__ = ["ClientDisconnect", "read_json"]

@@ -1,0 +1,145 @@
+"""POST /v1/chat/completions and /v1/completions.
+
+Both: read, check, tokenize, submit, answer. Whatever is wrong with a request is found before
+`submit`; the HTTP status is decided by the first token, so an engine that fails before it gives a
+proper error instead of a broken stream.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack, aclosing
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.server.body import read_json
+from pagelet_engine.server.disconnect import unless_disconnected
+from pagelet_engine.server.openai_objects import (
+    ChatFormat,
+    CompletionFormat,
+    Envelope,
+    Format,
+    Json,
+    usage,
+)
+from pagelet_engine.server.protocol import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    GenerationRequest,
+)
+from pagelet_engine.server.service import Service
+from pagelet_engine.server.sse import EventStream, chunks, merge
+from pagelet_engine.server.text_stream import TextStream
+from pagelet_engine.server.validation import (
+    check_model,
+    check_options,
+    check_token_ids,
+    sampling_params,
+    validate,
+)
+
+router = APIRouter()
+
+
+@router.post("/v1/chat/completions")
+async def create_chat_completion(request: Request) -> Response:
+    """Generate one assistant message; as server-sent events if `stream`.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/create
+    """
+    service: Service = request.app.state.service
+    with ExitStack() as place:
+        arrived_at = _enter(service, place)
+        body = validate(ChatCompletionRequest, await read_json(request, service.max_body_bytes))
+        check_model(body.model, service.model_name)
+        check_options(body)
+        prompt = await service.model().encoder.encode_chat(body.messages)
+        streams = _submit(service, body, [prompt], arrived_at)
+        form = ChatFormat(_envelope(service, "chatcmpl"))
+        return await _answer(request, body, streams, form, place)
+
+
+@router.post("/v1/completions")
+async def create_completion(request: Request) -> Response:
+    """Continue one or several raw prompts, given as text or token ids.
+
+    Source: https://platform.openai.com/docs/api-reference/completions/create
+    """
+    service: Service = request.app.state.service
+    with ExitStack() as place:
+        arrived_at = _enter(service, place)
+        body = validate(CompletionRequest, await read_json(request, service.max_body_bytes))
+        check_model(body.model, service.model_name)
+        check_options(body)
+        prompts = [await _token_ids(service, prompt) for prompt in body.prompt]
+        streams = _submit(service, body, prompts, arrived_at)
+        form = CompletionFormat(_envelope(service, "cmpl"))
+        return await _answer(request, body, streams, form, place)
+
+
+def _enter(service: Service, place: ExitStack) -> float:
+    """Count the request until `place` is closed; return when it arrived, loop time."""
+    place.enter_context(service.lifecycle.admit())
+    return asyncio.get_running_loop().time()
+
+
+async def _token_ids(service: Service, prompt: str | list[int]) -> list[int]:
+    model = service.model()
+    if isinstance(prompt, str):
+        return await model.encoder.encode_prompt(prompt)
+    check_token_ids(prompt, model.limits.vocab_size, "prompt")
+    return prompt
+
+
+def _submit(
+    service: Service, body: GenerationRequest, prompts: Sequence[list[int]], arrived_at: float
+) -> list[TextStream]:
+    model = service.model()
+    samplings = [
+        sampling_params(
+            body,
+            num_prompt_tokens=len(prompt),
+            max_model_len=model.max_model_len,
+            vocab_size=model.limits.vocab_size,
+        )
+        for prompt in prompts
+    ]
+    return service.submit(prompts, samplings, stops=body.stop, arrived_at=arrived_at)
+
+
+async def _answer(
+    request: Request,
+    body: GenerationRequest,
+    streams: Sequence[TextStream],
+    form: Format,
+    place: ExitStack,
+) -> Response:
+    with ExitStack() as open_streams:
+        for stream in streams:
+            open_streams.callback(stream.close)
+        if not body.stream:
+            whole = await unless_disconnected(request.receive, _collect(streams, form))
+            return Response(orjson.dumps(whole), media_type="application/json")
+        include_usage = body.stream_options is not None and body.stream_options.include_usage
+        rest = chunks(streams, form, include_usage=include_usage)
+        first = await unless_disconnected(request.receive, anext(rest))
+        open_streams.push(place.pop_all())
+        return EventStream(first, rest, open_streams.pop_all())
+
+
+async def _collect(streams: Sequence[TextStream], form: Format) -> Json:
+    texts = [""] * len(streams)
+    reasons = [FinishReason.STOP] * len(streams)
+    async with aclosing(merge(streams)) as deltas:
+        async for index, delta in deltas:
+            texts[index] += delta.text
+            reasons[index] = delta.finish_reason or reasons[index]
+    return form.whole(list(zip(texts, reasons, strict=True)), usage(streams))
+
+
+def _envelope(service: Service, prefix: str) -> Envelope:
+    return Envelope(f"{prefix}-{uuid.uuid4().hex}", service.model_name, int(time.time()))

@@ -1,0 +1,129 @@
+"""The objects OpenAI's API answers with, as plain dictionaries ready for JSON.
+
+Source: https://platform.openai.com/docs/api-reference/chat/object and /chat/streaming.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.server.text_stream import TextStream
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What all objects of one answer share."""
+
+    id: str
+    model: str
+    created: int
+    """Unix seconds."""
+
+
+def usage(streams: Sequence[TextStream]) -> Json:
+    """Return the token counts of all sequences of one request together."""
+    num_prompt = sum(stream.num_prompt_tokens for stream in streams)
+    num_output = sum(stream.num_output_tokens for stream in streams)
+    return {
+        "prompt_tokens": num_prompt,
+        "completion_tokens": num_output,
+        "total_tokens": num_prompt + num_output,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
+
+
+class ChatFormat:
+    """Objects of /v1/chat/completions."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+
+    def opening(self, index: int) -> Json | None:
+        """Return a stream's first chunk."""
+        return self._chunk([self._choice(index, {"role": "assistant", "content": ""}, None)])
+
+    def text(self, index: int, text: str) -> Json:
+        """Return a chunk with text."""
+        return self._chunk([self._choice(index, {"content": text}, None)])
+
+    def end(self, index: int, reason: FinishReason) -> Json:
+        """Return a sequence's last chunk."""
+        return self._chunk([self._choice(index, {}, reason)])
+
+    def with_usage(self, counts: Json) -> Json:
+        """Return the chunk after the last, with token counts only."""
+        return self._chunk([]) | {"usage": counts}
+
+    def whole(self, texts: Sequence[tuple[str, FinishReason]], counts: Json) -> Json:
+        """Return the answer to a request that does not stream."""
+        choices = [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": reason.value,
+            }
+            for index, (text, reason) in enumerate(texts)
+        ]
+        return self._object("chat.completion", choices) | {"usage": counts}
+
+    def _choice(self, index: int, delta: Json, reason: FinishReason | None) -> Json:
+        value = None if reason is None else reason.value
+        return {"index": index, "delta": delta, "logprobs": None, "finish_reason": value}
+
+    def _chunk(self, choices: list[Json]) -> Json:
+        return self._object("chat.completion.chunk", choices)
+
+    def _object(self, kind: str, choices: list[Json]) -> Json:
+        return _object(self._envelope, kind, choices)
+
+
+class CompletionFormat:
+    """Objects of /v1/completions; chunks and whole answers have the same shape."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+
+    def opening(self, index: int) -> Json | None:
+        """Return None: a text needs no opening."""
+        return None
+
+    def text(self, index: int, text: str) -> Json:
+        """Return a chunk with text."""
+        return self._object([self._choice(index, text, None)])
+
+    def end(self, index: int, reason: FinishReason) -> Json:
+        """Return a sequence's last chunk."""
+        return self._object([self._choice(index, "", reason)])
+
+    def with_usage(self, counts: Json) -> Json:
+        """Return the chunk after the last, with token counts only."""
+        return self._object([]) | {"usage": counts}
+
+    def whole(self, texts: Sequence[tuple[str, FinishReason]], counts: Json) -> Json:
+        """Return the answer to a request that does not stream."""
+        choices = [self._choice(index, *item) for index, item in enumerate(texts)]
+        return self._object(choices) | {"usage": counts}
+
+    def _choice(self, index: int, text: str, reason: FinishReason | None) -> Json:
+        value = None if reason is None else reason.value
+        return {"index": index, "text": text, "logprobs": None, "finish_reason": value}
+
+    def _object(self, choices: list[Json]) -> Json:
+        return _object(self._envelope, "text_completion", choices)
+
+
+Format = ChatFormat | CompletionFormat
+
+
+def _object(envelope: Envelope, kind: str, choices: list[Json]) -> Json:
+    return {
+        "id": envelope.id,
+        "object": kind,
+        "created": envelope.created,
+        "model": envelope.model,
+        "choices": choices,
+    }

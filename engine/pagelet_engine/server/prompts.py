@@ -1,0 +1,97 @@
+"""From a request's messages or prompts to token ids, off the event loop and within bounds.
+
+A long text takes a second to tokenize; streams in progress must not wait for it, so all of it
+runs on threads of its own. A text that cannot fit whatever its tokens is refused unread.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from pagelet_engine.errors import ContextLengthError, InvalidRequestError
+from pagelet_engine.server.protocol import Message
+from pagelet_engine.text.vocabulary import TextModel
+
+_NUM_THREADS = 2
+_TIMEOUT_S = 30.0
+
+Result = TypeVar("Result")
+
+
+class PromptEncoder:
+    """Renders and tokenizes for one model."""
+
+    def __init__(self, text_model: TextModel, *, max_model_len: int) -> None:
+        """Prepare.
+
+        Args:
+            text_model: The model's tokenizer and chat template.
+            max_model_len: Tokens its context holds.
+        """
+        self._text_model = text_model
+        self._max_model_len = max_model_len
+        self._max_chars = max_model_len * text_model.tokenizer.max_token_chars
+        self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="tokenize")
+
+    async def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Return the ids that ask for the next message.
+
+        Raises:
+            InvalidRequestError: The model has no chat template, or it refuses the messages.
+            ContextLengthError: More characters than any prompt that fits.
+        """
+        if self._text_model.chat_template is None:
+            raise InvalidRequestError(
+                "This model has no chat template; use /v1/completions.", param="messages"
+            )
+        self._check_chars(sum(len(message.content) for message in messages), "messages")
+        return await self._off_loop(lambda: self._render_and_encode(messages), "messages")
+
+    async def encode_prompt(self, prompt: str) -> list[int]:
+        """Return the ids of a raw prompt; it may hold control tokens, as it is all the caller's.
+
+        Raises:
+            ContextLengthError: More characters than any prompt that fits.
+        """
+        self._check_chars(len(prompt), "prompt")
+        tokenizer = self._text_model.tokenizer
+        return await self._off_loop(lambda: tokenizer.encode_prompt(prompt), "prompt")
+
+    async def decode(self, token_ids: list[int]) -> str:
+        """Return the text of `token_ids`, control tokens included."""
+        tokenizer = self._text_model.tokenizer
+        return await self._off_loop(
+            lambda: tokenizer.decode(token_ids, keep_control=True), "tokens"
+        )
+
+    def _render_and_encode(self, messages: Sequence[Message]) -> list[int]:
+        tokenizer, template = self._text_model.tokenizer, self._text_model.chat_template
+        assert template is not None, "checked by encode_chat"
+        shielded = [
+            {
+                key: tokenizer.shield(value)
+                for key, value in message.model_dump(exclude_none=True).items()
+            }
+            for message in messages
+        ]
+        # Twice: the template's own text, which may repeat the messages' roles, comes on top.
+        return tokenizer.encode(template.render(shielded, max_chars=2 * self._max_chars))
+
+    def _check_chars(self, num_chars: int, param: str) -> None:
+        if num_chars > self._max_chars:
+            raise ContextLengthError(
+                f"This model's context holds {self._max_model_len} tokens. {param} has {num_chars} "
+                f"characters, which is more than {self._max_model_len} tokens can stand for.",
+                param=param,
+            )
+
+    async def _off_loop(self, work: Callable[[], Result], param: str) -> Result:
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                return await future
+        except TimeoutError:
+            raise InvalidRequestError(
+                f"{param} could not be tokenized within {_TIMEOUT_S:.0f} s.", param=param
+            ) from None

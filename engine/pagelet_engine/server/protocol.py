@@ -1,0 +1,175 @@
+"""The request bodies of the OpenAI API, as far as they are served here, checked by type.
+
+Nothing is ignored that would change the output: a parameter known to OpenAI but not offered here
+is accepted only with the value that means "off" (`OFF_VALUES`), an unknown one is refused. Ranges
+are checked by `SamplingParams.check`, lengths once the prompt is tokenized.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create and /completions/create.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+MAX_STOP_STRINGS = 4
+MAX_STOP_CHARS = 256
+MAX_PROMPTS = 128
+
+OFF_VALUES: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (),
+    "prompt_logprobs": (),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "min_p": (0,),
+    "min_tokens": (0,),
+    "logit_bias": ({},),
+    "echo": (False,),
+    "suffix": ("",),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "parallel_tool_calls": (True, False),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "reasoning_effort": (),
+    "verbosity": (),
+    "web_search_options": (),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+}
+"""Parameters of OpenAI's API and vLLM's extension that are not offered, and the values that ask
+for nothing. `null` always does."""
+
+NO_EFFECT = frozenset({"metadata", "prompt_cache_key", "safety_identifier"})
+"""Parameters that never change the output; any value is accepted."""
+
+
+def _stop_list(value: object) -> object:
+    stops = [value] if isinstance(value, str) else value
+    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+        raise PydanticCustomError("string_type", "must be a string or a list of strings")
+    if len(stops) > MAX_STOP_STRINGS:
+        raise PydanticCustomError(
+            "too_long", "at most {most} stop strings are allowed", {"most": MAX_STOP_STRINGS}
+        )
+    if not all(1 <= len(stop) <= MAX_STOP_CHARS for stop in stops):
+        raise PydanticCustomError(
+            "bad_length", "each must have 1 to {most} characters", {"most": MAX_STOP_CHARS}
+        )
+    return stops
+
+
+def _prompt_list(value: object) -> object:
+    """Bring the four forms OpenAI allows to one: a list of texts and of token-id lists."""
+    if isinstance(value, str) or _is_token_ids(value):
+        value = [value]
+    if not isinstance(value, list) or not value:
+        raise PydanticCustomError(
+            "prompt_type",
+            "must be a non-empty string, list of strings, list of token ids, or list of those",
+        )
+    if len(value) > MAX_PROMPTS:
+        raise PydanticCustomError(
+            "too_long", "at most {most} prompts are allowed in one request", {"most": MAX_PROMPTS}
+        )
+    for index, item in enumerate(value):
+        if not (isinstance(item, str) and item) and not _is_token_ids(item):
+            raise PydanticCustomError(
+                "prompt_type",
+                "item {index} must be a non-empty string or list of token ids",
+                {"index": index},
+            )
+    return value
+
+
+def _is_token_ids(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
+
+
+def _content_text(value: object) -> object:
+    """Join text parts to one text; the order is all that matters to a text model."""
+    if not isinstance(value, list):
+        return value
+    texts: list[str] = []
+    for index, part in enumerate(value):
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = part.get("text") if isinstance(part, dict) else None
+        if kind != "text" or not isinstance(text, str):
+            raise PydanticCustomError(
+                "content_part",
+                "part {index} is not a text part; this model reads text only",
+                {"index": index},
+            )
+        texts.append(text)
+    return "\n".join(texts)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Message(_Strict):
+    """One message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(_content_text)]
+    name: str | None = None
+
+
+class StreamOptions(_Strict):
+    """What a stream carries beside the text."""
+
+    include_usage: bool = False
+
+
+class GenerationRequest(_Strict):
+    """What chat and plain completions have in common."""
+
+    model: str
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    stop: Annotated[list[str], BeforeValidator(_stop_list)] = Field(default_factory=list)
+    stop_token_ids: list[int] = Field(default_factory=list)
+    ignore_eos: bool = False
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+
+class ChatCompletionRequest(GenerationRequest):
+    """Body of POST /v1/chat/completions."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = None
+
+
+class CompletionRequest(GenerationRequest):
+    """Body of POST /v1/completions."""
+
+    prompt: Annotated[list[str | list[int]], BeforeValidator(_prompt_list)]
+
+
+class TokenizeRequest(_Strict):
+    """Body of POST /tokenize: a raw prompt, or a conversation in the model's chat format."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[Message] | None = Field(default=None, min_length=1)
+
+
+class DetokenizeRequest(_Strict):
+    """Body of POST /detokenize."""
+
+    model: str | None = None
+    tokens: list[int]

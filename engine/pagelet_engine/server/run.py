@@ -1,0 +1,256 @@
+"""The API process from start to exit: listens, starts the engine, drains when told to.
+
+The socket is bound first, so a taken port costs no model load, and the probes answer while the
+model loads. Exit codes:
+
+    0  stopped by SIGTERM or SIGINT, every stream finished
+    1  the engine process ended, or streams had to be cut (drain time out, second signal)
+    2  the configuration is wrong: model files, sizes, a port in use; one sentence on stderr
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import structlog
+import uvicorn
+import uvloop
+
+from pagelet_engine.config import EngineConfig, ServerConfig
+from pagelet_engine.engine_client import EngineClient
+from pagelet_engine.errors import ConfigError, EngineDeadError, UnavailableError
+from pagelet_engine.messages import Ready
+from pagelet_engine.model.source import is_dummy, resolve_source
+from pagelet_engine.server.app import build_app
+from pagelet_engine.server.lifecycle import Phase
+from pagelet_engine.server.logs import configure_logging
+from pagelet_engine.server.service import Service
+from pagelet_engine.text.vocabulary import TextModel, load_text_model
+
+EXIT_DRAINED, EXIT_BROKEN, EXIT_CONFIG = 0, 1, 2
+
+_FLUSH_S = 1.0
+"""How long a stream that was cut may take to send its error event."""
+
+_KEEP_ALIVE_S = 75
+"""Idle connections stay open longer than a gateway's pool keeps them, so it is the gateway that
+closes, and never sends a request into a closing connection."""
+
+_log = structlog.get_logger(__name__)
+
+
+def serve(config: EngineConfig, listen: ServerConfig, engine_command: Sequence[str]) -> int:
+    """Serve until told to stop; return the exit code.
+
+    Args:
+        config: The model and how to run it.
+        listen: Where to listen and what to refuse.
+        engine_command: Starts the engine process; `--fd N` is appended.
+    """
+    configure_logging()
+    try:
+        listener = _bind(listen.host, listen.port)
+        code: int = uvloop.run(_Server(config, listen).run(listener, engine_command))
+        return code
+    except ConfigError as error:
+        print(f"pagelet serve: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    except EngineDeadError as error:
+        print(f"pagelet serve: {error}", file=sys.stderr)
+        return EXIT_BROKEN
+
+
+class _Server:
+    """One run of the API process."""
+
+    def __init__(self, config: EngineConfig, listen: ServerConfig) -> None:
+        self._config = config
+        self._listen = listen
+        self._started_at = time.monotonic()
+        self._service = Service(
+            model_name=served_model_name(config),
+            max_queued=listen.max_queued,
+            max_num_seqs=config.max_num_seqs,
+            max_body_bytes=listen.max_body_bytes,
+            created=int(time.time()),
+        )
+        self._http = _UvicornServer(
+            uvicorn.Config(
+                build_app(self._service),
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=1024,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=int(_FLUSH_S),
+            )
+        )
+
+    async def run(self, listener: socket.socket, engine_command: Sequence[str]) -> int:
+        """Serve on `listener` until a signal or the engine's end; return the exit code.
+
+        Raises:
+            ConfigError: The model cannot be served as configured.
+        """
+        engine = EngineClient(
+            engine_command, on_stage=self._show_stage, on_step=self._service.metrics.observe_step
+        )
+        signals = _watch_signals()
+        await engine.start()
+        self._service.attach_engine(engine)
+        http = asyncio.create_task(self._http.serve(sockets=[listener]))
+        lives = asyncio.create_task(self._live(engine, listener.getsockname()))
+        drains = asyncio.create_task(self._drain(signals))
+        try:
+            await asyncio.wait((lives, drains), return_when=asyncio.FIRST_COMPLETED)
+            return drains.result() if drains.done() else lives.result()
+        finally:
+            for task in (lives, drains):
+                task.cancel()
+            await asyncio.gather(lives, drains, return_exceptions=True)
+            self._http.should_exit = True
+            await http
+            await engine.stop()
+
+    async def _live(self, engine: EngineClient, address: tuple[str, int]) -> int:
+        """Start up, then wait for the engine's end, which should never come."""
+        _log.info("listening", address=_url(address), model=self._config.model)
+        text, limits = await self._load(engine)
+        self._service.load(text, limits)
+        self._show_stage("warming up")
+        await self._service.warm_up()
+        self._show_stage("ready")
+        self._service.lifecycle.serve()
+        self._announce(address, limits)
+        error = await engine.wait_dead()
+        self._service.lifecycle.fail()
+        _log.error("engine_died", reason=str(error))
+        await self._flush()
+        return EXIT_BROKEN
+
+    async def _load(self, engine: EngineClient) -> tuple[TextModel, Ready]:
+        """Load the text side while the engine process loads the weights.
+
+        Raises:
+            ConfigError: Either cannot be done as configured.
+            EngineDeadError: The engine process died while loading.
+        """
+        text = asyncio.create_task(asyncio.to_thread(_load_text, self._config))
+        ready = asyncio.create_task(engine.wait_ready())
+        try:
+            # gather gives the first error at once, whichever side it is on.
+            return await asyncio.gather(text, ready)
+        finally:
+            ready.cancel()
+
+    async def _drain(self, signals: "asyncio.Queue[str]") -> int:
+        """Wait for a signal, then for the requests in flight, but not for ever."""
+        name = await signals.get()
+        lifecycle = self._service.lifecycle
+        lifecycle.drain()
+        _log.info("draining", signal=name, in_flight=lifecycle.num_in_flight)
+        idle = asyncio.create_task(lifecycle.wait_idle())
+        again = asyncio.create_task(signals.get())
+        try:
+            await asyncio.wait(
+                (idle, again),
+                timeout=self._listen.drain_timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if idle.done():
+                _log.info("drained")
+                return EXIT_DRAINED
+        finally:
+            idle.cancel()
+            again.cancel()
+        _log.error("streams_cut", in_flight=lifecycle.num_in_flight)
+        self._service.fail_all(
+            UnavailableError("The server had to exit before the answer was complete.")
+        )
+        await self._flush()
+        return EXIT_BROKEN
+
+    async def _flush(self) -> None:
+        """Let streams that were cut tell their clients so."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_S):
+                await self._service.lifecycle.wait_idle()
+
+    def _show_stage(self, name: str) -> None:
+        self._service.stage = name
+        _log.info("stage", stage=name)
+
+    def _announce(self, address: tuple[str, int], limits: Ready) -> None:
+        if self._service.lifecycle.phase is not Phase.SERVING:
+            return
+        _log.info(
+            "ready",
+            address=_url(address),
+            model=self._service.model_name,
+            dtype=limits.dtype,
+            device=limits.device,
+            max_model_len=limits.max_model_len,
+            kv_blocks=limits.num_blocks,
+            block_size=limits.block_size,
+            seconds=round(time.monotonic() - self._started_at, 2),
+        )
+
+
+class _UvicornServer(uvicorn.Server):
+    """Leaves signals alone: draining is this module's business, and lasts longer."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Install nothing."""
+        yield
+
+
+def served_model_name(config: EngineConfig) -> str:
+    """Return what clients call the model: as configured, else the file's or folder's name."""
+    if config.served_model_name is not None:
+        return config.served_model_name
+    name = config.model.rstrip("/").rpartition("/")[2]
+    return name.removesuffix(".gguf")
+
+
+def _load_text(config: EngineConfig) -> TextModel:
+    if is_dummy(config.model):
+        return load_text_model(config.model, None)
+    return load_text_model(config.model, resolve_source(config.model, config.revision))
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(address[0], socket.SOCK_STREAM)
+        # A server that restarts must not wait for its own old connections to be forgotten.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address[4])
+        listener.listen(1024)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error}. Choose another --port or --host, or stop "
+            f"what uses it (`ss -ltnp 'sport = :{port}'` shows it)."
+        ) from error
+    return listener
+
+
+def _watch_signals() -> "asyncio.Queue[str]":
+    signals: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number.name)
+    return signals
+
+
+def _url(address: tuple[str, int]) -> str:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{host}:{address[1]}"

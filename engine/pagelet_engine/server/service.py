@@ -1,0 +1,150 @@
+"""What the routes act on: one model, its engine process, its text side. Knows no HTTP."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pagelet_engine.core.sampling_params import SamplingParams
+from pagelet_engine.engine_client import EngineClient
+from pagelet_engine.errors import EngineError
+from pagelet_engine.messages import Ready
+from pagelet_engine.metrics import EngineMetrics
+from pagelet_engine.server.lifecycle import Lifecycle, queue_full
+from pagelet_engine.server.prompts import PromptEncoder
+from pagelet_engine.server.text_stream import RequestTimer, TextStream
+from pagelet_engine.text.vocabulary import TextModel
+
+LIVE_SILENCE_S = 60.0
+"""An engine process silent for longer is taken for stuck. Above the longest step: a full prefill
+batch of a large model on a small CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """What is known once the model has loaded."""
+
+    text: TextModel
+    encoder: PromptEncoder
+    limits: Ready
+
+    @property
+    def max_model_len(self) -> int:
+        """Most tokens of one prompt and its output: the context window, or all KV blocks."""
+        return min(self.limits.max_model_len, self.limits.num_blocks * self.limits.block_size)
+
+
+class Service:
+    """Serves one model; belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        model_name: str,
+        max_queued: int,
+        max_num_seqs: int,
+        max_body_bytes: int,
+        created: int,
+    ) -> None:
+        """Prepare to serve.
+
+        Args:
+            model_name: What clients call the model.
+            max_queued: Most sequences that may wait.
+            max_num_seqs: Most sequences in one step; as many more may be in flight.
+            max_body_bytes: Largest request body.
+            created: When this server started, Unix seconds; shown by /v1/models.
+        """
+        self.model_name = model_name
+        self.max_body_bytes = max_body_bytes
+        self.created = created
+        self.metrics = EngineMetrics(model_name)
+        self.lifecycle = Lifecycle(max_requests=max_queued + max_num_seqs)
+        self.engine: EngineClient | None = None
+        self.loaded: LoadedModel | None = None
+        self.stage = "starting the engine process"
+        self._max_queued = max_queued
+
+    def attach_engine(self, engine: EngineClient) -> None:
+        """Use `engine` from now on and show its numbers in /metrics."""
+        self.engine = engine
+        self.metrics.attach(
+            stats=lambda: engine.stats,
+            limits=lambda: engine.limits,
+            num_open=lambda: engine.num_open,
+            silence_s=engine.silence_s,
+        )
+
+    def load(self, text: TextModel, limits: Ready) -> LoadedModel:
+        """Remember the loaded model; `lifecycle.serve` is the caller's to call."""
+        max_model_len = min(limits.max_model_len, limits.num_blocks * limits.block_size)
+        self.loaded = LoadedModel(text, PromptEncoder(text, max_model_len=max_model_len), limits)
+        return self.loaded
+
+    def model(self) -> LoadedModel:
+        """Return the loaded model, which an admitted request can rely on."""
+        assert self.loaded is not None, "requests are admitted only once the model is loaded"
+        return self.loaded
+
+    def is_live(self) -> bool:
+        """Whether the engine process is making progress, or is still starting."""
+        if self.engine is None:
+            return True
+        if self.engine.is_dead:
+            return False
+        return self.engine.limits is None or self.engine.silence_s() < LIVE_SILENCE_S
+
+    def submit(
+        self,
+        prompts: Sequence[list[int]],
+        samplings: Sequence[SamplingParams],
+        *,
+        stops: Sequence[str],
+        arrived_at: float,
+    ) -> list[TextStream]:
+        """Start one sequence per prompt: all of them or none.
+
+        Raises:
+            RefusedError: 429, too many sequences are waiting.
+            EngineDeadError: The engine process is gone.
+        """
+        assert self.engine is not None, "requests are admitted only once the engine runs"
+        num_waiting = self.engine.num_open - self.engine.stats.num_running
+        if num_waiting + len(prompts) > self._max_queued:
+            raise queue_full()
+        return [
+            self._stream(prompt, sampling, stops, arrived_at)
+            for prompt, sampling in zip(prompts, samplings, strict=True)
+        ]
+
+    async def warm_up(self) -> None:
+        """Generate one token, so that the first client does not pay for what is lazy.
+
+        Raises:
+            EngineError: It did not work, so nothing would.
+        """
+        assert self.engine is not None, "the engine is attached first"
+        generation = self.engine.submit([0], SamplingParams(max_tokens=1, temperature=0.0))
+        async for _ in generation:
+            pass
+
+    def fail_all(self, error: EngineError) -> None:
+        """End every open stream with `error`."""
+        if self.engine is not None:
+            self.engine.fail_all(error)
+
+    def _stream(
+        self,
+        prompt: list[int],
+        sampling: SamplingParams,
+        stops: Sequence[str],
+        arrived_at: float,
+    ) -> TextStream:
+        assert self.engine is not None, "see submit"
+        return TextStream(
+            self.engine.submit(prompt, sampling),
+            self.model().text.tokenizer,
+            num_prompt_tokens=len(prompt),
+            stops=stops,
+            stop_token_ids=sampling.stop_token_ids,
+            timer=RequestTimer(self.metrics, asyncio.get_running_loop().time, arrived_at),
+        )

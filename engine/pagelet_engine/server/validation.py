@@ -1,0 +1,193 @@
+"""From a JSON object to a checked request, or to an error that names the field at fault."""
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pagelet_engine.core.sampling_params import SamplingParams
+from pagelet_engine.errors import ContextLengthError, InvalidRequestError, UnknownModelError
+from pagelet_engine.server.errors import BadRequestError
+from pagelet_engine.server.protocol import (
+    NO_EFFECT,
+    OFF_VALUES,
+    ChatCompletionRequest,
+    GenerationRequest,
+)
+
+COMPLETION_MAX_TOKENS = 16
+"""OpenAI's default for plain completions; chat takes the rest of the context."""
+
+_MAX_NAME_CHARS = 100
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def validate(body: type[Body], raw: dict[str, Any]) -> Body:
+    """Return `raw` as a `body`.
+
+    Raises:
+        BadRequestError: The first thing wrong, with its field; never the field's value, which may
+            be somebody's prompt.
+    """
+    offered = body.model_fields
+    cleaned = {
+        name: _without_nulls(value)
+        for name, value in raw.items()
+        if value is not None and name not in NO_EFFECT
+    }
+    for name in [name for name in cleaned if name in OFF_VALUES and name not in offered]:
+        if not _is_off(cleaned.pop(name), OFF_VALUES[name]):
+            raise BadRequestError(
+                f"{name} is not supported by this server with that value.",
+                code="unsupported_parameter",
+                param=name,
+            )
+    try:
+        return body.model_validate(cleaned)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise _bad_request(details[0]) from None
+
+
+def check_model(asked: str | None, served: str) -> None:
+    """Refuse a request for another model.
+
+    Raises:
+        UnknownModelError: `asked` is not `served`.
+    """
+    if asked is not None and asked != served:
+        raise UnknownModelError(
+            f"The model {asked[:_MAX_NAME_CHARS]!r} does not exist here; this server has "
+            f"{served!r}.",
+            param="model",
+        )
+
+
+def check_options(request: GenerationRequest) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        InvalidRequestError: One that only makes sense with another.
+    """
+    if request.stream_options is not None and not request.stream:
+        raise InvalidRequestError(
+            "stream_options is only allowed when stream is true.", param="stream_options"
+        )
+    if isinstance(request, ChatCompletionRequest) and None not in (
+        request.max_tokens,
+        request.max_completion_tokens,
+    ):
+        raise InvalidRequestError(
+            "max_tokens and max_completion_tokens mean the same; set one of them.",
+            param="max_tokens",
+        )
+
+
+def sampling_params(
+    request: GenerationRequest, *, num_prompt_tokens: int, max_model_len: int, vocab_size: int
+) -> SamplingParams:
+    """Return how to generate one sequence.
+
+    Args:
+        request: Checked by type.
+        num_prompt_tokens: Length of this sequence's prompt.
+        max_model_len: Most tokens of prompt and output together.
+        vocab_size: Ids in [0, vocab_size) exist.
+
+    Raises:
+        InvalidRequestError: A value out of range.
+        ContextLengthError: Prompt and output cannot fit.
+    """
+    max_tokens, field = _max_tokens(request)
+    sampling = SamplingParams(
+        max_tokens=1 if max_tokens is None else max_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=max(request.top_k, 0) if request.top_k >= -1 else request.top_k,  # vLLM's -1 is off
+        seed=request.seed,
+        ignore_eos=request.ignore_eos,
+        stop_token_ids=tuple(request.stop_token_ids),
+    )
+    problem = sampling.check(vocab_size)
+    if problem is not None:
+        name, _, sentence = problem.partition(": ")
+        name = field if name == "max_tokens" else name
+        raise InvalidRequestError(f"{name} {sentence}.", param=name)
+    room = max_model_len - num_prompt_tokens
+    if room < 1 or (max_tokens is not None and max_tokens > room):
+        raise _too_long(num_prompt_tokens, max_tokens, max_model_len, field)
+    return sampling if max_tokens is not None else replace(sampling, max_tokens=room)
+
+
+def check_token_ids(token_ids: list[int], vocab_size: int, param: str) -> None:
+    """Refuse ids that do not exist.
+
+    Raises:
+        InvalidRequestError: One lies outside [0, vocab_size).
+    """
+    if not all(0 <= token_id < vocab_size for token_id in token_ids):
+        raise InvalidRequestError(
+            f"{param} holds token ids outside [0, {vocab_size}).", param=param
+        )
+
+
+def _max_tokens(request: GenerationRequest) -> tuple[int | None, str]:
+    if not isinstance(request, ChatCompletionRequest):
+        given = request.max_tokens
+        return COMPLETION_MAX_TOKENS if given is None else given, "max_tokens"
+    if request.max_completion_tokens is not None:
+        return request.max_completion_tokens, "max_completion_tokens"
+    return request.max_tokens, "max_tokens"
+
+
+def _too_long(
+    num_prompt_tokens: int, max_tokens: int | None, max_model_len: int, field: str
+) -> ContextLengthError:
+    asked = 1 if max_tokens is None else max_tokens
+    prompt_fits = num_prompt_tokens < max_model_len
+    return ContextLengthError(
+        f"This model's context holds {max_model_len} tokens. The prompt has {num_prompt_tokens} "
+        f"and at least {asked} should be generated, {num_prompt_tokens + asked} together. "
+        + (f"Lower {field} or shorten the prompt." if prompt_fits else "Shorten the prompt."),
+        param=field if prompt_fits else None,
+    )
+
+
+def _is_off(value: object, allowed: tuple[Any, ...]) -> bool:
+    # bool is an int to Python, but `n: true` asks for something odd.
+    return any(value == off and isinstance(value, bool) == isinstance(off, bool) for off in allowed)
+
+
+def _without_nulls(value: object) -> object:
+    """Drop nulls from messages and options: clients send back what they were given."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [_without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if item is not None}
+    return value
+
+
+def _bad_request(error: ErrorDetails) -> BadRequestError:
+    param = _path(error["loc"])[:_MAX_NAME_CHARS]
+    match error["type"]:
+        case "missing":
+            code, message = "missing_required_parameter", f"Missing required parameter: {param}."
+        case "extra_forbidden":
+            code, message = "unknown_parameter", f"Unrecognized request argument supplied: {param}."
+        case kind:
+            is_type = kind.endswith("_type") or kind == "model_type"
+            code = "invalid_type" if is_type else "invalid_value"
+            message = f"Invalid {param}: {error['msg']}."
+    return BadRequestError(message, code=code, param=param)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if path else part
+    return path

@@ -1,0 +1,105 @@
+"""Renders a conversation with the model's own chat template.
+
+Only the template that came with the model is used, never one from a request. It runs in Jinja's
+immutable sandbox, and its output is bounded while it is being produced. The sandbox does not
+bound time; callers render off the event loop and stop waiting.
+"""
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from pagelet_engine.errors import InvalidRequestError, ModelLoadError
+
+# What evaluating an expression on odd values raises, beside Jinja's own errors.
+_EXPRESSION_ERRORS = (
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
+
+
+class ChatTemplate:
+    """A compiled template; `render` may be called from any thread."""
+
+    def __init__(self, source: str, *, bos_token: str = "", eos_token: str = "") -> None:
+        """Compile `source`.
+
+        Args:
+            source: Jinja, as in tokenizer_config.json or the GGUF field tokenizer.chat_template.
+            bos_token: Text the template knows as `bos_token`.
+            eos_token: Text the template knows as `eos_token`.
+
+        Raises:
+            ModelLoadError: It is not valid Jinja.
+        """
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals["raise_exception"] = _raise_exception
+        environment.globals["strftime_now"] = _strftime_now
+        environment.filters["tojson"] = _tojson
+        try:
+            self._template = environment.from_string(source)
+        except jinja2.TemplateError as error:
+            raise ModelLoadError(f"The model's chat template is not valid: {error}.") from error
+        self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+
+    def render(self, messages: Sequence[Mapping[str, str]], *, max_chars: int) -> str:
+        """Return the prompt that asks the model for the next assistant message.
+
+        Args:
+            messages: Each with `role` and `content`.
+            max_chars: Longest output allowed, characters.
+
+        Raises:
+            InvalidRequestError: The template refuses these messages, fails on them, or its
+                output is too long; concerns this request only.
+        """
+        parts: list[str] = []
+        num_chars = 0
+        try:
+            for part in self._template.generate(
+                messages=[dict(message) for message in messages],
+                add_generation_prompt=True,
+                **self._tokens,
+            ):
+                num_chars += len(part)
+                if num_chars > max_chars:
+                    raise InvalidRequestError(
+                        f"The messages are longer than {max_chars} characters in the model's chat "
+                        f"format, more than its context can hold.",
+                        param="messages",
+                    )
+                parts.append(part)
+        except jinja2.TemplateError as error:
+            raise InvalidRequestError(
+                f"The model's chat template refuses these messages: {error.message}",
+                param="messages",
+            ) from error
+        except _EXPRESSION_ERRORS as error:
+            raise InvalidRequestError(
+                f"The model's chat template fails on these messages ({type(error).__name__}).",
+                param="messages",
+            ) from error
+        return "".join(parts)
+
+
+def _raise_exception(message: object) -> NoReturn:
+    raise jinja2.TemplateError(str(message))
+
+
+def _strftime_now(pattern: str) -> str:
+    return datetime.datetime.now().strftime(pattern)
+
+
+def _tojson(value: Any, indent: int | None = None) -> str:
+    # Jinja's own filter escapes for HTML, which would change the model's input.
+    return json.dumps(value, ensure_ascii=False, indent=indent)
