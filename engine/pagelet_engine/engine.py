@@ -1,0 +1,201 @@
+"""The engine: one step is schedule, run, update.
+
+Owns the sequences by id; knows nothing of processes, sockets or text.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from pagelet_engine.attention.dispatch import select_backend
+from pagelet_engine.attention.kv_cache import KVCache
+from pagelet_engine.config import EngineConfig
+from pagelet_engine.core.block_manager import BlockManager
+from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.scheduler import Scheduler, SchedulerLimits, SequenceUpdate
+from pagelet_engine.core.sequence import Sequence
+from pagelet_engine.core.step_plan import StepPlan
+from pagelet_engine.messages import EngineStats, Ready, Submit, TokenOutput
+from pagelet_engine.model.config import ModelConfig
+from pagelet_engine.model.llama import Llama
+from pagelet_engine.model.loader import open_checkpoint
+from pagelet_engine.runner.block_tables import BlockTables
+from pagelet_engine.runner.hardware import detect_hardware
+from pagelet_engine.runner.memory_plan import ResolvedConfig, resolve
+from pagelet_engine.runner.model_runner import ModelRunner
+
+NOT_FINITE = (
+    "The model's output for this request was not a finite number; the request cannot go on. "
+    "Other requests are not affected."
+)
+
+
+class Runner(Protocol):
+    """Computes a plan; `runner.model_runner.ModelRunner` is the real one."""
+
+    def run(self, plan: StepPlan) -> list[int | None]:
+        """Return one token per item of `plan.sampling`, None where logits were not finite."""
+        ...
+
+
+class Engine:
+    """Generates tokens for many sequences at once. Not thread-safe."""
+
+    def __init__(self, scheduler: Scheduler, blocks: BlockManager, runner: Runner, ready: Ready):
+        """Put the parts together; `build_engine` is the usual way.
+
+        Args:
+            scheduler: Holds no sequence yet.
+            blocks: The scheduler's.
+            runner: Shares the block numbering.
+            ready: What the engine says of itself.
+        """
+        self.ready = ready
+        self._scheduler = scheduler
+        self._blocks = blocks
+        self._runner = runner
+        self._seqs: dict[int, Sequence] = {}
+        self._last_step_seconds = 0.0
+        self._last_step_tokens = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `step` would compute anything."""
+        return self._scheduler.has_work
+
+    def add(self, submit: Submit) -> TokenOutput | None:
+        """Queue a sequence.
+
+        Returns:
+            None, or the sequence's last output when it can never run; nothing is queued then.
+        """
+        problem = self._problem(submit)
+        if problem is None:
+            seq = Sequence(submit.seq_id, list(submit.prompt_token_ids), submit.sampling)
+            problem = self._scheduler.add(seq)
+        if problem is not None:
+            return TokenOutput(submit.seq_id, [], FinishReason.ERROR, problem)
+        self._seqs[submit.seq_id] = seq
+        return None
+
+    def abort(self, seq_id: int) -> None:
+        """Forget a sequence and free its blocks; unknown and finished ids are ignored."""
+        seq = self._seqs.pop(seq_id, None)
+        if seq is not None:
+            self._scheduler.abort(seq)
+
+    def step(self) -> list[TokenOutput]:
+        """Compute one step; call it while `has_work`."""
+        started = time.monotonic()
+        plan = self._scheduler.schedule()
+        updates = self._scheduler.update(plan, self._runner.run(plan))
+        self._last_step_seconds = time.monotonic() - started
+        self._last_step_tokens = plan.num_tokens
+        return [self._output(update) for update in updates]
+
+    def stats(self) -> EngineStats:
+        """Return gauges and counters as of now."""
+        counters = self._scheduler.counters
+        running = self._scheduler.running
+        return EngineStats(
+            num_waiting=len(self._scheduler.waiting),
+            num_running=len(running),
+            num_blocks_used=self._blocks.num_used_blocks,
+            num_blocks_total=self._blocks.num_blocks,
+            kv_slots_used=sum(seq.num_computed_tokens for seq in running),
+            num_steps=counters.num_steps,
+            num_preemptions=counters.num_preemptions,
+            num_recomputed_tokens=counters.num_recomputed_tokens,
+            num_prompt_tokens=counters.num_prompt_tokens,
+            num_output_tokens=counters.num_output_tokens,
+            last_step_seconds=self._last_step_seconds,
+            last_step_tokens=self._last_step_tokens,
+        )
+
+    def _problem(self, submit: Submit) -> str | None:
+        vocab_size = self.ready.vocab_size
+        if submit.seq_id in self._seqs:
+            return f"Sequence id {submit.seq_id} is in use."
+        if any(not 0 <= token < vocab_size for token in submit.prompt_token_ids):
+            return f"The prompt holds token ids outside [0, {vocab_size})."
+        return submit.sampling.check(vocab_size)
+
+    def _output(self, update: SequenceUpdate) -> TokenOutput:
+        seq, token_id = update.seq, update.token_id
+        if seq.finish_reason is not None:
+            del self._seqs[seq.seq_id]
+        if token_id is None:
+            return TokenOutput(seq.seq_id, [], FinishReason.ERROR, NOT_FINITE)
+        return TokenOutput(seq.seq_id, [token_id], seq.finish_reason)
+
+
+def build_engine(config: EngineConfig, on_stage: Callable[[str], None]) -> Engine:
+    """Find the model, plan memory, load weights, and put an engine together.
+
+    Args:
+        config: What the user said.
+        on_stage: Called with each start-up stage's name as it begins.
+
+    Raises:
+        ConfigError: The model or the configuration cannot be used; says what to change.
+    """
+    started = time.monotonic()
+    on_stage("finding model")
+    checkpoint = open_checkpoint(config.model, config.revision)
+    resolved = resolve(config, checkpoint.config, detect_hardware(config.device))
+    torch.set_num_threads(resolved.num_threads)
+    device, dtype = torch.device(resolved.device), getattr(torch, resolved.dtype)
+    on_stage("loading weights")
+    model = checkpoint.load(dtype, device)
+    on_stage("allocating KV cache")
+    return _assemble(config, resolved, model, started)
+
+
+def _assemble(
+    config: EngineConfig, resolved: ResolvedConfig, model: Llama, started: float
+) -> Engine:
+    cache = _cache(resolved, model.config)
+    blocks = BlockManager(resolved.num_blocks, resolved.block_size)
+    limits = SchedulerLimits(
+        max_num_seqs=resolved.max_num_seqs,
+        max_num_batched_tokens=resolved.max_num_batched_tokens,
+        max_model_len=resolved.max_model_len,
+    )
+    scheduler = Scheduler(limits, blocks, frozenset(model.config.eos_token_ids))
+    tables = BlockTables(
+        resolved.max_num_seqs, blocks.num_blocks_for(resolved.max_model_len), cache.null_block
+    )
+    runner = ModelRunner(
+        model,
+        cache,
+        select_backend(cache),
+        tables,
+        device=torch.device(resolved.device),
+        seed=config.seed,
+    )
+    ready = Ready(
+        vocab_size=model.config.vocab_size,
+        max_model_len=resolved.max_model_len,
+        num_blocks=resolved.num_blocks,
+        block_size=resolved.block_size,
+        dtype=resolved.dtype,
+        device=resolved.device,
+        kv_cache_bytes=resolved.kv_cache_bytes,
+        weights_bytes=model.num_bytes,
+        load_seconds=time.monotonic() - started,
+    )
+    return Engine(scheduler, blocks, runner, ready)
+
+
+def _cache(resolved: ResolvedConfig, model: ModelConfig) -> KVCache:
+    return KVCache(
+        num_layers=model.num_layers,
+        num_blocks=resolved.num_blocks,
+        block_size=resolved.block_size,
+        num_kv_heads=model.num_kv_heads,
+        head_dim=model.head_dim,
+        dtype=getattr(torch, resolved.dtype),
+        device=torch.device(resolved.device),
+    )
