@@ -1,8 +1,9 @@
 """The tensor behind the block tables: K and V of every layer, in blocks.
 
-INVARIANT: every slot of a block in use is finite. Blocks are cleared when they are handed to a sequence, so one whose
-arithmetic overflowed can never reach another through a reused block (0 * NaN is NaN, masked or
-not). The last block is the null block: all zeros, never handed out, it pads block tables.
+INVARIANT: every slot of a block in use is finite. Blocks are cleared when they are handed to a
+sequence, so one whose arithmetic overflowed can never reach another through a reused block
+(0 * NaN is NaN, masked or not). The last block is the null block: all zeros, never handed out, it
+pads block tables.
 """
 
 from dataclasses import dataclass
