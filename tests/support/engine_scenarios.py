@@ -1,0 +1,168 @@
+"""Random work for a scheduler: what arrives, what leaves early, and how little room there is."""
+
+from dataclasses import dataclass
+
+from engine_fakes import POISON, VOCAB_SIZE, reference
+from hypothesis import strategies as st
+from pagelet_engine.core.block_manager import BlockManager
+from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.sampling_params import SamplingParams
+from pagelet_engine.core.scheduler import Scheduler, SchedulerLimits
+from pagelet_engine.core.sequence import Sequence, SequenceState
+from pagelet_engine.engine import Runner
+
+EOS = 5
+
+
+@dataclass(frozen=True)
+class Request:
+    prompt: list[int]
+    max_tokens: int
+    ignore_eos: bool
+    arrives_at_step: int
+    aborted_at_step: int | None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    num_blocks: int
+    block_size: int
+    limits: SchedulerLimits
+    requests: list[Request]
+
+
+tokens = st.integers(0, POISON - 1)
+poisoned = st.integers(0, 30).map(lambda n: POISON if n == 0 else n % POISON)
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    max_num_seqs = draw(st.integers(1, 6))
+    limits = SchedulerLimits(
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_seqs + draw(st.integers(0, 24)),
+        max_model_len=draw(st.integers(2, 60)),
+    )
+    requests = st.builds(
+        Request,
+        prompt=st.lists(st.one_of(tokens, poisoned), max_size=30),
+        max_tokens=st.integers(1, 25),
+        ignore_eos=st.booleans(),
+        arrives_at_step=st.integers(0, 12),
+        aborted_at_step=st.one_of(st.none(), st.none(), st.integers(0, 20)),
+    )
+    return Scenario(
+        num_blocks=draw(st.integers(1, 24)),
+        block_size=draw(st.sampled_from([1, 2, 3, 4, 8])),
+        limits=limits,
+        requests=draw(st.lists(requests, min_size=1, max_size=8)),
+    )
+
+
+def run_scenario(scenario: Scenario, runner: Runner) -> None:
+    """Play a scenario and check every invariant after every step, then every output."""
+    blocks = BlockManager(scenario.num_blocks, scenario.block_size)
+    scheduler = Scheduler(scenario.limits, blocks, frozenset({EOS}))
+    seqs: dict[int, Sequence] = {}
+    refused: dict[int, str] = {}
+    num_steps, last_arrival = 0, max(r.arrives_at_step for r in scenario.requests)
+    while num_steps <= last_arrival or scheduler.has_work:
+        _arrive(scenario, num_steps, scheduler, seqs, refused)
+        for index, request in enumerate(scenario.requests):
+            if request.aborted_at_step == num_steps and index in seqs:
+                scheduler.abort(seqs[index])
+        blocks.check(seqs.values())
+        if scheduler.has_work:
+            _step(scenario, scheduler, blocks, runner, seqs)
+        num_steps += 1
+        assert num_steps < 5000, "livelock"
+    assert blocks.num_free_blocks == scenario.num_blocks, "leaked"
+    _check_counters(scheduler, seqs)
+    for index, request in enumerate(scenario.requests):
+        if index in seqs:
+            _check_output(scenario, request, seqs[index])
+        else:
+            _check_refusal(scenario, request, refused[index])
+
+
+def _arrive(
+    scenario: Scenario,
+    step: int,
+    scheduler: Scheduler,
+    seqs: dict[int, Sequence],
+    refused: dict[int, str],
+) -> None:
+    for index, request in enumerate(scenario.requests):
+        if request.arrives_at_step == step:
+            sampling = SamplingParams(max_tokens=request.max_tokens, ignore_eos=request.ignore_eos)
+            seq = Sequence(index, list(request.prompt), sampling)
+            problem = scheduler.add(seq)
+            if problem is None:
+                seqs[index] = seq
+            else:
+                refused[index] = problem
+
+
+def _step(
+    scenario: Scenario,
+    scheduler: Scheduler,
+    blocks: BlockManager,
+    runner: Runner,
+    seqs: dict[int, Sequence],
+) -> None:
+    limits = scenario.limits
+    plan = scheduler.schedule()
+    assert plan.scheduled, "work, but an empty step"
+    assert plan.num_tokens <= limits.max_num_batched_tokens
+    assert len(scheduler.running) <= limits.max_num_seqs
+    planned = {item.seq.seq_id for item in plan.scheduled}
+    decoding = [seq for seq in scheduler.running if seq.num_uncomputed_tokens == 1]
+    assert all(seq.seq_id in planned for seq in decoding), "a decode was left out"
+    blocks.check(seqs.values())
+    scheduler.update(plan, runner.run(plan))
+    blocks.check(seqs.values())
+    for seq in seqs.values():
+        if seq.state is SequenceState.FINISHED:
+            assert not seq.block_table
+        else:
+            assert seq.num_computed_tokens < seq.num_tokens
+
+
+def _check_output(scenario: Scenario, request: Request, seq: Sequence) -> None:
+    eos = None if request.ignore_eos else EOS
+    expected = reference(
+        request.prompt, request.max_tokens, eos=eos, max_len=scenario.limits.max_model_len
+    )
+    assert seq.state is SequenceState.FINISHED
+    if seq.finish_reason is FinishReason.ABORT:
+        assert request.aborted_at_step is not None
+        assert seq.output_token_ids == expected[: seq.num_output_tokens]
+        return
+    assert seq.output_token_ids == expected
+    if POISON in request.prompt:
+        assert seq.finish_reason is FinishReason.ERROR
+    elif expected and expected[-1] == eos:
+        assert seq.finish_reason is FinishReason.STOP
+    else:
+        assert seq.finish_reason is FinishReason.LENGTH
+
+
+def _check_refusal(scenario: Scenario, request: Request, problem: str) -> None:
+    max_len = scenario.limits.max_model_len
+    num_slots = min(len(request.prompt) + request.max_tokens, max_len) - 1
+    capacity = scenario.num_blocks * scenario.block_size
+    impossible = not request.prompt or len(request.prompt) >= max_len or num_slots > capacity
+    assert impossible, f"refused without need: {problem}"
+
+
+def _check_counters(scheduler: Scheduler, seqs: dict[int, Sequence]) -> None:
+    counters = scheduler.counters
+    assert counters.num_output_tokens == sum(seq.num_output_tokens for seq in seqs.values())
+    whole_prompts = sum(seq.num_prompt_tokens for seq in seqs.values() if seq.num_output_tokens)
+    assert whole_prompts <= counters.num_prompt_tokens
+    assert counters.num_prompt_tokens <= sum(seq.num_prompt_tokens for seq in seqs.values())
+    if counters.num_preemptions == 0:
+        assert counters.num_recomputed_tokens == 0
+
+
+assert VOCAB_SIZE == POISON + 1
