@@ -1,0 +1,128 @@
+"""What the cluster shows of one model: read complete or not at all, understood without a call."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pagelet_operator.core.model import Fleet, ModelRef, RevisionFleet
+from pagelet_operator.kube.api import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    MODEL_DEPLOYMENTS,
+    PODS,
+    SERVICES,
+    Api,
+    Kind,
+    Object,
+    owned_by,
+)
+from pagelet_operator.kube.manifests import (
+    CONTAINER,
+    ENGINE_PORT,
+    REVISION_LABEL,
+    Owner,
+    selector,
+)
+
+CONFIGURATION_EXIT_CODE = 2
+"""The engine's exit code for what no restart can mend; its last line says what it is."""
+
+CHILDREN = (DEPLOYMENTS, SERVICES, CONTROLLER_REVISIONS)
+"""Kinds a model owns, in the order of removal: replicas first, their description last."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Live objects of one model. Only what its ModelDeployment owns, and pods of that."""
+
+    owner: Owner | None
+    """None when the ModelDeployment is gone or going."""
+    children: Mapping[Kind, Mapping[str, Object]]
+    """Owned objects by kind and name; those on their way out are left out."""
+    pods: tuple[Object, ...]
+
+    def live(self, kind: Kind, name: str) -> Object | None:
+        """Return one owned object, or None."""
+        return self.children[kind].get(name)
+
+    def fleet(self) -> Fleet:
+        """Return every revision that has a snapshot, with its replicas and ready endpoints."""
+        snapshots = self.children[CONTROLLER_REVISIONS]
+        return Fleet({name: self._revision(name, item) for name, item in snapshots.items()})
+
+    def _revision(self, name: str, snapshot: Object) -> RevisionFleet:
+        replicas = self.live(DEPLOYMENTS, name)
+        pods = [pod for pod in self.pods if _belongs(pod, name)]
+        return RevisionFleet(
+            revision=name,
+            template=snapshot["data"]["template"],
+            replicas=replicas["spec"]["replicas"] if replicas else 0,
+            endpoints=tuple(sorted(_url(pod) for pod in pods if _is_ready(pod))),
+            failure=next(filter(None, map(_failure, pods)), None),
+        )
+
+
+async def read(api: Api, ref: ModelRef) -> World:
+    """Read the ModelDeployment's identity and all its children.
+
+    Raises:
+        ApiUnavailableError: One of the lists did not arrive; nothing is concluded from the rest.
+    """
+    resource = await api.get(MODEL_DEPLOYMENTS, ref.namespace, ref.name)
+    if resource is None or "deletionTimestamp" in resource["metadata"]:
+        return World(None, {kind: {} for kind in CHILDREN}, ())
+    owner = Owner(ref, resource["metadata"]["uid"])
+    labels = selector(ref.name)
+    *children, pods = await asyncio.gather(
+        *(api.list(kind, ref.namespace, labels) for kind in (*CHILDREN, PODS))
+    )
+    owned = {kind: _owned(items, owner.uid) for kind, items in zip(CHILDREN, children, strict=True)}
+    return World(owner, owned, tuple(pods))
+
+
+def _owned(items: Iterable[Object], uid: str) -> dict[str, Object]:
+    return {
+        item["metadata"]["name"]: item
+        for item in items
+        if owned_by(item, uid) and "deletionTimestamp" not in item["metadata"]
+    }
+
+
+def _belongs(pod: Mapping[str, Any], revision: str) -> bool:
+    """Whether a Deployment of the revision made the pod; a label alone anybody can set."""
+    meta = pod["metadata"]
+    if meta["labels"].get(REVISION_LABEL) != revision:
+        return False
+    return any(
+        owner["kind"] == "ReplicaSet" and owner["name"].startswith(f"{revision}-")
+        for owner in meta.get("ownerReferences", ())
+        if owner.get("controller")
+    )
+
+
+def _is_ready(pod: Mapping[str, Any]) -> bool:
+    status = pod.get("status", {})
+    ready = any(
+        c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ())
+    )
+    # A pod that ends is still Ready for a moment, and must get no new request.
+    return ready and bool(status.get("podIP")) and "deletionTimestamp" not in pod["metadata"]
+
+
+def _url(pod: Mapping[str, Any]) -> str:
+    address = pod["status"]["podIP"]
+    return f"http://{f'[{address}]' if ':' in address else address}:{ENGINE_PORT}"
+
+
+def _failure(pod: Mapping[str, Any]) -> str | None:
+    """Return the engine's sentence if its configuration can never work."""
+    for container in pod.get("status", {}).get("containerStatuses", ()):
+        if container["name"] != CONTAINER or container.get("ready"):
+            continue
+        for state in (container.get("state", {}), container.get("lastState", {})):
+            ended = state.get("terminated")
+            if ended and ended.get("exitCode") == CONFIGURATION_EXIT_CODE:
+                lines = str(ended.get("message", "")).strip().splitlines()
+                return lines[-1] if lines else "the engine refuses its configuration"
+    return None
