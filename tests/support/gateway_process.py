@@ -1,5 +1,6 @@
 """A real gateway process for tests, its route table and its log."""
 
+import io
 import json
 import os
 import signal
@@ -123,7 +124,7 @@ async def post(
     """POST and read the whole answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with session.post(url, data=data, headers=named) as response:
+    async with session.post(url, data=io.BytesIO(data), headers=named) as response:
         return response.status, await response.read(), response.headers.copy()
 
 

@@ -135,6 +135,7 @@ class Upstream:
     is_draining: bool = False
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -146,9 +147,9 @@ class Upstream:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop_listening()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks)
 
     async def listen(self) -> None:
         """Open the listening socket; a second call reopens the same port."""
@@ -166,9 +167,11 @@ class Upstream:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self._writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._serve_one(reader, writer):
                 pass
+        self._writers.discard(writer)
         writer.close()
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

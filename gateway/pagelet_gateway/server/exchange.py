@@ -1,6 +1,7 @@
 """One HTTP request and its answer, over ASGI: what may be read and sent, in which order."""
 
 import asyncio
+import contextlib
 import re
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,6 +21,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+LINGER_S = 2.0
+LINGER_BODIES = 4
+"""How long, and for how many times the cap, a body that is too large is read and dropped."""
 
 # A client's id is echoed into headers and logs, so only harmless ones are taken over.
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -68,7 +73,7 @@ class Exchange:
             )
         claimed = self.headers.get(b"content-length", b"0")
         if claimed.isdigit() and int(claimed) > max_bytes:
-            raise self._too_large(max_bytes)
+            raise await self._too_large(max_bytes)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._read_all(max_bytes)
@@ -88,14 +93,27 @@ class Exchange:
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > max_bytes:
-                raise self._too_large(max_bytes)
+                raise await self._too_large(max_bytes)
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    def _too_large(self, max_bytes: int) -> BodyTooLargeError:
+    async def _too_large(self, max_bytes: int) -> BodyTooLargeError:
         # The unread rest of the body would be taken for the next request.
         self.closes = True
+        if b"expect" not in self.headers:
+            await self._discard(LINGER_BODIES * max_bytes)
         return BodyTooLargeError(f"The body is larger than {max_bytes} bytes; send a smaller one.")
+
+    async def _discard(self, num_bytes: int) -> None:
+        """Read on for a while: closing on a client that still sends would reset its
+        connection, and it would never see the answer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                more = True
+                while more and num_bytes > 0:
+                    message = await self._receive()
+                    num_bytes -= len(message.get("body", b""))
+                    more = message.get("more_body", False)
 
     async def client_gone(self) -> None:
         """Return when the client has closed the connection (or the answer is complete)."""

@@ -4,6 +4,7 @@ An attempt counts as begun only when the first part of the body is here. Until t
 has seen nothing, so every failure can still become another attempt or an honest status.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ READ_BUFFER_BYTES = 64 * 1024
 KEEP_ALIVE_S = 4.0
 """Below the five seconds after which engines close idle connections, so that a request rarely
 meets one that is closing."""
+
+LARGE_BODY_BYTES = 1024 * 1024
+"""A body above this is written in pieces, so that one request does not hold up the others."""
 
 _SKIPPED = ("User-Agent", "Accept-Encoding")
 
@@ -87,9 +91,10 @@ async def attempt(
     Raises:
         AttemptError: There is none; the connection is closed.
     """
+    data = body if len(body) <= LARGE_BODY_BYTES else io.BytesIO(body)
     try:
         response = await session.post(
-            URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+            URL(url, encoded=True), data=data, headers=headers, allow_redirects=False
         )
     except (aiohttp.ClientError, OSError) as error:
         raise AttemptError(_failure(error), _detail(error)) from None
