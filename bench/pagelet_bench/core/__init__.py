@@ -1,0 +1,1 @@
+"""What the load generator decides and computes, without clock, socket or randomness."""
