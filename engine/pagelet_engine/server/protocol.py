@@ -81,10 +81,12 @@ def _prompt_list(value: object) -> object:
             "too_long", "at most {most} prompts are allowed in one request", {"most": MAX_PROMPTS}
         )
     for index, item in enumerate(value):
-        if not (isinstance(item, str) and item) and not _is_token_ids(item):
+        if item in ("", []):
+            raise PydanticCustomError("empty", "item {index} is empty", {"index": index})
+        if not isinstance(item, str) and not _is_token_ids(item):
             raise PydanticCustomError(
                 "prompt_type",
-                "item {index} must be a non-empty string or list of token ids",
+                "item {index} must be a string or a list of token ids",
                 {"index": index},
             )
     return value
