@@ -95,7 +95,7 @@ def request(
     kind: str = "application/json",
 ) -> tuple[int, Any]:
     """Send one request; return status and decoded body."""
-    call = urllib.request.Request(server + path, method=method)  # noqa: S310
+    call = urllib.request.Request(server + path, method=method)
     call.add_header("Authorization", f"Bearer {token}")
     data = None
     if body is not None:
@@ -104,7 +104,7 @@ def request(
     context = create_default_context()
     context.check_hostname, context.verify_mode = False, CERT_NONE
     try:
-        with urllib.request.urlopen(call, data, timeout=30, context=context) as answer:  # noqa: S310
+        with urllib.request.urlopen(call, data, timeout=30, context=context) as answer:
             return answer.status, _decoded(answer.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from operator_resources import BAD, BAD_FOR_PARSE_ONLY, MINIMAL, resource
 from pagelet_operator.api.resource import InvalidResourceError, parse, template_spec, to_model
 
-
 EVERY_BAD = [*BAD, *BAD_FOR_PARSE_ONLY]
 
 

@@ -1,0 +1,62 @@
+"""`pagelet operator` and `pagelet crd`: the bodies; what is heavy is imported in them."""
+
+import asyncio
+import logging
+from typing import Annotated
+
+import typer
+
+DEFAULT_ENGINE_IMAGE = "ghcr.io/pagelet/pagelet-engine:0.1.0"
+
+_EXIT_CONFIG = 2
+
+
+def operator(
+    namespace: Annotated[
+        str | None, typer.Option(help="Serve this namespace only; needs a Role there only.")
+    ] = None,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", help="Serve every namespace (the default).")
+    ] = False,
+    kubeconfig: Annotated[
+        str | None,
+        typer.Option(help="How to reach the cluster. Default: the pod's account, else KUBECONFIG."),
+    ] = None,
+    engine_image: Annotated[
+        str, typer.Option(help="Image of engines whose spec names none.")
+    ] = DEFAULT_ENGINE_IMAGE,
+    health_host: Annotated[str, typer.Option(help="Address of the health port.")] = "0.0.0.0",  # noqa: S104
+    health_port: Annotated[
+        int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")
+    ] = 8081,
+) -> None:
+    """Run the control plane of a cluster: ModelDeployments in, replicas and traffic out.
+
+    Exit codes: 0 stopped by a signal; 1 it failed; 2 it cannot run as configured.
+    """
+    if namespace and all_namespaces:
+        raise typer.BadParameter("give --namespace or --all-namespaces, not both")
+    from pagelet_operator.kube.process import Options, SetupError, run
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    options = Options(
+        namespace=namespace,
+        kubeconfig=kubeconfig,
+        engine_image=engine_image,
+        health_host=health_host,
+        health_port=health_port,
+    )
+    try:
+        asyncio.run(run(options))
+    except SetupError as error:
+        typer.echo(f"pagelet operator: {error}", err=True)
+        raise typer.Exit(_EXIT_CONFIG) from None
+
+
+def crd() -> None:
+    """Print the CustomResourceDefinition; pipe it to `kubectl apply --server-side -f -`."""
+    from pagelet_operator.kube.generate import crd_yaml
+
+    typer.echo(crd_yaml(), nl=False)

@@ -1,0 +1,83 @@
+"""Events: what the operator decided, for `kubectl describe`; one per decision, not per look."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pagelet_operator.kube.api import EVENTS, MODEL_DEPLOYMENTS, Object
+
+QUIET = frozenset({"Holding", "Stable", "RolloutFailed", "NotStalled", "Valid"})
+"""Reasons that say nothing was decided."""
+
+WARNINGS = frozenset({"Invalid", "ReplicaFailed", "ProgressDeadlineExceeded"})
+
+MAX_NOTE = 1024
+"""Characters the API server takes."""
+
+
+def decision_event(
+    resource: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any], now: float
+) -> Object | None:
+    """Return the event of a status change, or None if no decision was taken.
+
+    Args:
+        resource: The ModelDeployment the event is about.
+        before: Its status so far.
+        after: Its status now.
+        now: Unix seconds.
+    """
+    reason, note = _decision(after)
+    if reason in QUIET or (reason == _decision(before)[0] and _place(before) == _place(after)):
+        return None
+    return event(resource, reason, note or _message(after), now)
+
+
+def event(resource: Mapping[str, Any], reason: str, note: str, now: float) -> Object:
+    """Return an event about a ModelDeployment, by the events.k8s.io/v1 conventions."""
+    meta = resource["metadata"]
+    moment = datetime.fromtimestamp(now, UTC)
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        # The time makes the name unique: one resource is worked on by one task.
+        "metadata": {
+            "name": f"{meta['name']}.{int(now * 1e6):x}",
+            "namespace": meta["namespace"],
+        },
+        "eventTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "type": "Warning" if reason in WARNINGS else "Normal",
+        "reason": reason,
+        "action": "Reconcile",
+        "note": note[:MAX_NOTE],
+        "reportingController": "pagelet.dev/operator",
+        "reportingInstance": "pagelet-operator",
+        "regarding": {
+            "apiVersion": MODEL_DEPLOYMENTS.api_version,
+            "kind": MODEL_DEPLOYMENTS.kind,
+            "namespace": meta["namespace"],
+            "name": meta["name"],
+            "uid": meta["uid"],
+            "resourceVersion": meta["resourceVersion"],
+        },
+    }
+
+
+def _decision(status: Mapping[str, Any]) -> tuple[str, str]:
+    """Return reason and message: why it was refused, else why it progresses."""
+    found = {item["type"]: item for item in status.get("conditions", ())}
+    accepted = found.get("Accepted")
+    if accepted is not None and accepted["status"] == "False":
+        return accepted["reason"], accepted["message"]
+    progressing = found.get("Progressing")
+    return (progressing["reason"], progressing["message"]) if progressing else ("Valid", "")
+
+
+def _place(status: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return where the rollout stands: the same reason at another place is another decision."""
+    rollout = status.get("rollout") or {}
+    return tuple(rollout.get(key) for key in ("stable", "canary", "failed", "step"))
+
+
+def _message(status: Mapping[str, Any]) -> str:
+    stable = (status.get("stable") or {}).get("revision")
+    return f"{stable} serves all traffic" if stable else "nothing serves"

@@ -1,0 +1,161 @@
+"""The operator's own objects: namespace, account, rights, Deployment, metrics Service.
+
+The rights are the least that suffice: no wildcard, and no verb on Secrets at all. Models name
+Secrets; only the kubelet reads them.
+"""
+
+from typing import Any
+
+from pagelet_operator.kube.command import DEFAULT_ENGINE_IMAGE
+from pagelet_operator.kube.crd import crd
+
+NAME = "pagelet-operator"
+NAMESPACE = "pagelet-system"
+IMAGE = "ghcr.io/pagelet/pagelet-operator:0.1.0"
+HEALTH_PORT = 8081
+
+_LABELS = {
+    "app.kubernetes.io/name": "pagelet",
+    "app.kubernetes.io/component": "operator",
+    "app.kubernetes.io/managed-by": "kubectl",
+}
+_SELECTOR = {"app.kubernetes.io/name": "pagelet", "app.kubernetes.io/component": "operator"}
+
+_CHILD_VERBS = ["get", "list", "watch", "create", "patch", "delete"]
+
+_RULES: list[dict[str, Any]] = [
+    {
+        "apiGroups": ["pagelet.dev"],
+        "resources": ["modeldeployments"],
+        "verbs": ["get", "list", "watch"],
+    },
+    {"apiGroups": ["pagelet.dev"], "resources": ["modeldeployments/status"], "verbs": ["update"]},
+    # Clusters that check owner references ask for this before a child may block a deletion.
+    {
+        "apiGroups": ["pagelet.dev"],
+        "resources": ["modeldeployments/finalizers"],
+        "verbs": ["update"],
+    },
+    {
+        "apiGroups": ["apps"],
+        "resources": ["deployments", "controllerrevisions"],
+        "verbs": _CHILD_VERBS,
+    },
+    {"apiGroups": [""], "resources": ["services"], "verbs": _CHILD_VERBS},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+]
+
+
+def rbac() -> list[dict[str, Any]]:
+    """Return the account and its cluster-wide rights."""
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(NAMESPACE)},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": _metadata(None),
+            "rules": _RULES,
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": _metadata(None),
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": NAME,
+            },
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}],
+        },
+    ]
+
+
+def install() -> list[dict[str, Any]]:
+    """Return everything that `kubectl apply --server-side -f` needs for a running operator."""
+    return [_namespace(), crd(), *rbac(), _deployment(), _service()]
+
+
+def _namespace() -> dict[str, Any]:
+    level = "pod-security.kubernetes.io"
+    labels = _LABELS | {f"{level}/enforce": "restricted", f"{level}/enforce-version": "latest"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": labels},
+    }
+
+
+def _deployment() -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(NAMESPACE),
+        "spec": {
+            # One writer: the old process is gone before the new one starts.
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": _SELECTOR},
+            "template": {"metadata": {"labels": _LABELS}, "spec": _pod()},
+        },
+    }
+
+
+def _pod() -> dict[str, Any]:
+    return {
+        "serviceAccountName": NAME,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "runAsGroup": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "operator",
+                "image": IMAGE,
+                "command": ["pagelet", "operator"],
+                "args": [
+                    f"--engine-image={DEFAULT_ENGINE_IMAGE}",
+                    f"--health-port={HEALTH_PORT}",
+                ],
+                "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
+                "livenessProbe": _probe("/healthz", 10, 3),
+                "readinessProbe": _probe("/readyz", 5, 2),
+                "resources": {
+                    "requests": {"cpu": "100m", "memory": "128Mi"},
+                    "limits": {"memory": "512Mi"},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+
+
+def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "health"},
+        "periodSeconds": period_s,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _service() -> dict[str, Any]:
+    port = {"name": "metrics", "port": HEALTH_PORT, "targetPort": "health", "protocol": "TCP"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(NAMESPACE),
+        "spec": {"selector": _SELECTOR, "ports": [port]},
+    }
+
+
+def _metadata(namespace: str | None) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": NAME, "labels": _LABELS}
+    return metadata | ({"namespace": namespace} if namespace else {})

@@ -1,0 +1,222 @@
+"""The control loop of the cluster: one look at one resource, and who looks when.
+
+`Controller.reconcile` is read, decide, act, report: it reads the resource and its children
+anew each time, so what a watch said, or failed to say, never decides anything. Watches, the
+clock and a periodic resync only put keys into the queue.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pagelet_operator.api import report
+from pagelet_operator.api.resource import InvalidResourceError, parse, to_model
+from pagelet_operator.core.model import Fleet, Model, ModelRef
+from pagelet_operator.core.planning import Outcome
+from pagelet_operator.kube import manifests
+from pagelet_operator.kube.api import (
+    EVENTS,
+    MODEL_DEPLOYMENTS,
+    Api,
+    ApiError,
+    ApiUnavailableError,
+    ConflictError,
+    Object,
+)
+from pagelet_operator.kube.events import decision_event
+from pagelet_operator.kube.metrics import Metrics
+from pagelet_operator.kube.queue import WorkQueue
+from pagelet_operator.kube.runtime import KubeRuntime, NameTakenError
+from pagelet_operator.ports import UnavailableError
+from pagelet_operator.reconcile import reconcile
+
+log = logging.getLogger(__name__)
+
+WORKERS = 8
+"""Resources looked at at the same time; the time of one is spent waiting for the API server."""
+
+RESYNC_S = 60.0
+"""Between two looks at everything, seconds: what a lost watch event costs at most."""
+
+FIRST_BACKOFF_S = 0.5
+MAX_BACKOFF_S = 60.0
+
+CONFLICT_DELAY_S = 0.1
+"""Before a resource that somebody else wrote meanwhile is read again, seconds."""
+
+REFUSED_RETRY_S = 30.0
+"""Between looks at a refused resource, seconds: what is in the way may go by itself."""
+
+MIN_WAKE_S = 0.05
+"""Shortest sleep until a decision's own time, seconds: clocks round, loops must not spin."""
+
+
+class Controller:
+    """Reconciles ModelDeployments of one namespace, or of all."""
+
+    def __init__(
+        self,
+        api: Api,
+        runtime: KubeRuntime,
+        metrics: Metrics,
+        *,
+        namespace: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Use `clock` for decisions: Unix seconds."""
+        self.queue: WorkQueue[ModelRef] = WorkQueue(time.monotonic)
+        self.listed_at: float | None = None
+        """When everything was listed last (monotonic seconds), None before the first time."""
+        self.progressed_at = time.monotonic()
+        """When a reconcile last ended, in whichever way."""
+        self._api = api
+        self._runtime = runtime
+        self._metrics = metrics
+        self._namespace = namespace
+        self._clock = clock
+        self._failures: dict[ModelRef, int] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._resync())
+            for _ in range(WORKERS):
+                group.create_task(self._work())
+
+    async def reconcile(self, ref: ModelRef) -> float | None:
+        """Look at one resource once; return when time alone asks for the next look.
+
+        Raises:
+            UnavailableError: Something did not answer; nothing was decided on partial data.
+            ConflictError: The resource changed meanwhile; its new version is to be decided on.
+        """
+        started = time.monotonic()
+        live = await self._api.get(MODEL_DEPLOYMENTS, ref.namespace, ref.name)
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            # Its children carry owner references: the garbage collector removes them.
+            self._runtime.forget(ref)
+            self._metrics.forget(ref)
+            return None
+        before: dict[str, Any] = live.get("status") or {}
+        now = self._clock()
+        writes = self._runtime.writes
+        try:
+            after, wake_at = await self._decide(live, before, now)
+        finally:
+            self._metrics.wrote(self._runtime.writes - writes)
+        if after != before:
+            await self._report(live, before, after, now)
+        self._metrics.succeeded(ref, after, time.monotonic() - started, now)
+        return wake_at
+
+    async def _decide(
+        self, live: Object, before: Mapping[str, Any], now: float
+    ) -> tuple[dict[str, Any], float | None]:
+        """Return the status after this look, and when to look again."""
+        try:
+            model = to_model(parse(live))
+            state = report.state_from_status(before)
+            outcome = await reconcile(model, state, runtime=self._runtime, now=now)
+        except (InvalidResourceError, NameTakenError) as error:
+            return await self._refused(live, before, str(error), now), now + REFUSED_RETRY_S
+        return self._status(model, outcome, before, now), outcome.decision.wake_at
+
+    def _status(
+        self, model: Model, outcome: Outcome, before: Mapping[str, Any], now: float
+    ) -> dict[str, Any]:
+        return report.status(
+            model,
+            outcome,
+            before=before,
+            endpoint=manifests.endpoint(model.ref),
+            selector=manifests.selector(model.ref.name),
+            now=now,
+        )
+
+    async def _refused(
+        self, live: Object, before: Mapping[str, Any], sentence: str, now: float
+    ) -> dict[str, Any]:
+        """Say why, and keep the addresses of what serves current: its pods still move."""
+        meta = live["metadata"]
+        after = report.rejected_status(sentence, meta["generation"], before, now)
+        if after.get("traffic"):
+            fleet = await self._runtime.observe(ModelRef(meta["namespace"], meta["name"]))
+            after["traffic"] = _readdressed(after["traffic"], fleet)
+        return after
+
+    async def _report(
+        self, live: Object, before: Mapping[str, Any], after: dict[str, Any], now: float
+    ) -> None:
+        """Write the status, if nobody wrote meanwhile, then say what was decided."""
+        await self._api.replace_status(MODEL_DEPLOYMENTS, {**live, "status": after})
+        self._metrics.wrote(1)
+        news = decision_event(live, before, after, now)
+        if news is None:
+            return
+        log.info("%s", news["reason"], extra={"model": live["metadata"]["name"]})
+        try:
+            await self._api.create(EVENTS, news)
+        except ApiError as error:
+            # The status, which decides, is stored; an event only tells.
+            log.warning("event not posted: %s", error)
+
+    async def _work(self) -> None:
+        while True:
+            ref = await self.queue.take()
+            try:
+                await self._attempt(ref)
+            finally:
+                self.progressed_at = time.monotonic()
+                self.queue.done(ref)
+                self._metrics.queued(len(self.queue))
+
+    async def _attempt(self, ref: ModelRef) -> None:
+        try:
+            wake_at = await self.reconcile(ref)
+        except ConflictError:
+            self._metrics.failed("Conflict")
+            self.queue.add(ref, CONFLICT_DELAY_S)
+        except UnavailableError as error:
+            self._metrics.failed("Unavailable")
+            log.warning("%s: %s", ref, error)
+            self._retry(ref, error)
+        except Exception as error:  # The outer loop: count, log, go on.
+            self._metrics.failed("Bug")
+            log.exception("%s: reconcile failed", ref)
+            self._retry(ref, error)
+        else:
+            self._failures.pop(ref, None)
+            if wake_at is not None:
+                self.queue.add(ref, max(MIN_WAKE_S, wake_at - self._clock()))
+
+    def _retry(self, ref: ModelRef, error: Exception) -> None:
+        count = self._failures[ref] = self._failures.get(ref, 0) + 1
+        wish_s = error.retry_after_s if isinstance(error, ApiUnavailableError) else 0.0
+        self.queue.add(
+            ref, max(wish_s, min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(count - 1, 10)))
+        )
+
+    async def _resync(self) -> None:
+        while True:
+            try:
+                for item in await self._api.list(MODEL_DEPLOYMENTS, self._namespace):
+                    meta = item["metadata"]
+                    self.queue.add(ModelRef(meta["namespace"], meta["name"]))
+            except ApiError as error:
+                log.warning("cannot list ModelDeployments: %s", error)
+                await asyncio.sleep(FIRST_BACKOFF_S)
+                continue
+            self.listed_at = time.monotonic()
+            await asyncio.sleep(RESYNC_S)
+
+
+def _readdressed(traffic: Mapping[str, Any], fleet: Fleet) -> dict[str, Any]:
+    """Return a route table's entry with the endpoints that are ready now."""
+    revisions = []
+    for item in traffic.get("revisions", ()):
+        seen = fleet.revisions.get(item["name"])
+        urls = seen.endpoints if seen else ()
+        revisions.append({**item, "endpoints": [{"url": url} for url in urls]})
+    return {**traffic, "revisions": revisions}

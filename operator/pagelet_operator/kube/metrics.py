@@ -1,0 +1,85 @@
+"""The operator's own metrics, `pagelet_operator_*`; label sets are bounded by the resources."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from pagelet_operator.core.model import ModelRef
+from pagelet_operator.core.rollout import Phase
+
+_RESOURCE = ("namespace", "name")
+_ROLES = ("stable", "canary")
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
+
+
+class Metrics:
+    """One operator process's series, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._seconds = Histogram(
+            "pagelet_operator_reconcile_seconds", "Time of one reconcile.",
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._errors = Counter(
+            "pagelet_operator_reconcile_errors", "Reconciles that ended early, by kind of reason.",
+            ("kind",), registry=registry,
+        )  # fmt: skip
+        self._writes = Counter(
+            "pagelet_operator_writes", "Writes sent to the API server.", registry=registry
+        )
+        self._queue = Gauge(
+            "pagelet_operator_queue_length", "Resources that wait, due or not.", registry=registry
+        )
+        self._success = Gauge(
+            "pagelet_operator_last_success_timestamp_seconds",
+            "When the last reconcile succeeded, Unix seconds.", _RESOURCE, registry=registry,
+        )  # fmt: skip
+        self._weight = Gauge(
+            "pagelet_operator_requested_weight_percent", "Traffic a role is meant to get.",
+            (*_RESOURCE, "role"), registry=registry,
+        )  # fmt: skip
+        self._phase = Gauge(
+            "pagelet_operator_phase", "1 for the phase a rollout is in.",
+            (*_RESOURCE, "phase"), registry=registry,
+        )  # fmt: skip
+
+    def exposition(self) -> bytes:
+        """Return all series in Prometheus' text format."""
+        text: bytes = generate_latest(self._registry)
+        return text
+
+    def succeeded(
+        self, ref: ModelRef, status: Mapping[str, Any], seconds: float, now: float
+    ) -> None:
+        """Count a reconcile that ended with this status."""
+        key = (ref.namespace, ref.name)
+        self._seconds.observe(seconds)
+        self._success.labels(*key).set(now)
+        for role in _ROLES:
+            weight = (status.get(role) or {}).get("weight", 0)
+            self._weight.labels(*key, role).set(weight)
+        phase = (status.get("rollout") or {}).get("phase")
+        for item in Phase:
+            self._phase.labels(*key, item.value).set(int(item.value == phase))
+
+    def failed(self, kind: str) -> None:
+        """Count a reconcile that did not end: Unavailable, Conflict or Bug."""
+        self._errors.labels(kind).inc()
+
+    def wrote(self, count: int) -> None:
+        """Count writes."""
+        self._writes.inc(count)
+
+    def queued(self, length: int) -> None:
+        """Say how many resources wait."""
+        self._queue.set(length)
+
+    def forget(self, ref: ModelRef) -> None:
+        """Drop the series of a resource that is gone."""
+        key = (ref.namespace, ref.name)
+        self._success.remove_by_labels(dict(zip(_RESOURCE, key, strict=True)))
+        self._weight.remove_by_labels(dict(zip(_RESOURCE, key, strict=True)))
+        self._phase.remove_by_labels(dict(zip(_RESOURCE, key, strict=True)))

@@ -1,0 +1,99 @@
+"""The operator as a process: connects, checks, starts the loop, the watches and the port."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import kopf
+from kubernetes.aio.config import ConfigException
+
+from pagelet_operator.kube import handlers, health
+from pagelet_operator.kube.api import MODEL_DEPLOYMENTS, Api, ApiError, connect, load_configuration
+from pagelet_operator.kube.loop import Controller
+from pagelet_operator.kube.metrics import Metrics
+from pagelet_operator.kube.runtime import KubeRuntime
+
+log = logging.getLogger(__name__)
+
+
+class SetupError(Exception):
+    """The operator cannot run as it is set up; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How one operator process runs."""
+
+    namespace: str | None
+    """The namespace it serves; None for all."""
+    kubeconfig: str | None
+    """File that says how to reach the cluster; None for the pod's own account or KUBECONFIG."""
+    engine_image: str
+    """Image of engines whose spec names none."""
+    health_host: str
+    """Address of the health port."""
+    health_port: int
+    """Port of /healthz, /readyz and /metrics; 0 takes a free one."""
+
+
+async def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        SetupError: No cluster is configured or answers, it has no ModelDeployments, or the
+            health port is taken.
+    """
+    try:
+        configuration = await load_configuration(options.kubeconfig)
+    except (ConfigException, OSError) as error:
+        raise SetupError(f"{error}; give --kubeconfig, or run inside a cluster") from error
+    async with connect(configuration) as api:
+        await _check(api)
+        metrics = Metrics()
+        runtime = KubeRuntime(api, engine_image=options.engine_image)
+        controller = Controller(api, runtime, metrics, namespace=options.namespace)
+        try:
+            async with health.serving(
+                controller, metrics, options.health_host, options.health_port
+            ) as port:
+                log.info("health port %d", port)
+                await _serve(controller, options)
+        except OSError as error:
+            raise SetupError(
+                f"health port {options.health_port}: {error.strerror}; give another --health-port"
+            ) from error
+
+
+async def _check(api: Api) -> None:
+    try:
+        known = await api.exists(f"/apis/{MODEL_DEPLOYMENTS.api_version}")
+    except ApiError as error:
+        raise SetupError(f"the API server does not answer: {error}") from error
+    if not known:
+        raise SetupError(
+            "the cluster has no ModelDeployments; run: pagelet crd | kubectl apply --server-side "
+            "-f -"
+        )
+
+
+async def _serve(controller: Controller, options: Options) -> None:
+    """Run the loop beside the watches; when one ends, so does the other."""
+    loop = asyncio.create_task(controller.run())
+    stop = asyncio.Event()
+    loop.add_done_callback(lambda _: stop.set())
+    try:
+        await kopf.operator(
+            registry=handlers.registry(
+                controller.queue.add, lambda: load_configuration(options.kubeconfig)
+            ),
+            settings=handlers.settings(),
+            standalone=True,
+            clusterwide=options.namespace is None,
+            namespaces=[options.namespace] if options.namespace else [],
+            stop_flag=stop,
+        )
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+    if not loop.cancelled():
+        loop.result()
