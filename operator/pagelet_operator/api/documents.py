@@ -1,6 +1,6 @@
 """ModelDeployments in YAML files, for the commands that work without a cluster."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,23 +54,39 @@ def load(path: Path) -> list[ModelDeployment]:
     return found
 
 
-def load_all(paths: list[Path]) -> list[ModelDeployment]:
+def load_all(paths: Sequence[Path]) -> list[ModelDeployment]:
     """Return the ModelDeployments of several files.
+
+    Raises:
+        InvalidResourceError: As `load_each`.
+    """
+    return [resource for _, resource in load_each(paths)]
+
+
+def load_each(paths: Sequence[Path]) -> list[tuple[Path, ModelDeployment]]:
+    """Return the ModelDeployments of several files, each with the file it stands in.
 
     Raises:
         InvalidResourceError: As `load`, or two resources share a name or a model name.
     """
-    resources = [resource for path in paths for resource in load(path)]
-    _refuse_twice([(r.metadata.namespace, r.metadata.name) for r in resources], "the resource name")
-    _refuse_twice([(r.spec.model.name or r.metadata.name,) for r in resources], "the model name")
-    return resources
+    found = [(path, resource) for path in paths for resource in load(path)]
+    names: dict[str, Path] = {}
+    models: dict[str, Path] = {}
+    for path, resource in found:
+        meta = resource.metadata
+        name = f"{meta.namespace}/{meta.name}"
+        _refuse_twice(names, name, path, "metadata.name: the resource name")
+        model = resource.spec.model.name or meta.name
+        _refuse_twice(models, model, path, "spec.model.name: the model name")
+    return found
 
 
-def _refuse_twice(keys: list[tuple[str, ...]], what: str) -> None:
-    for key in keys:
-        if keys.count(key) > 1:
-            name = "/".join(key)
-            raise InvalidResourceError(f"{what} {name!r} is used twice; give each its own")
+def _refuse_twice(seen: dict[str, Path], key: str, path: Path, what: str) -> None:
+    if key in seen:
+        raise InvalidResourceError(
+            f"{path}: {what} {key!r} is used twice, first in {seen[key]}; give each its own"
+        )
+    seen[key] = path
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -1,0 +1,14 @@
+"""The operator's commands. Imports what is heavy only once one of them runs."""
+
+import typer
+
+from pagelet_operator.kube import command as kube
+from pagelet_operator.local import commands as local
+
+
+def register(app: typer.Typer) -> None:
+    """Add the operator's commands to the command line."""
+    app.command("up")(local.up)
+    app.command("plan")(local.plan)
+    app.command("operator")(kube.operator)
+    app.command("crd")(kube.crd)

@@ -1,0 +1,57 @@
+"""The live table on a terminal: how all models stand, with events scrolling above it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pagelet_operator.local.report import Event, Row, plain_line
+
+_ALARMING = ("Failed", "Refused", "Restarting", "NotReady", "Deadline", "Unavailable")
+
+
+class LiveReport:
+    """Draws with rich; only when something changed, and from the caller's thread."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rows: tuple[Row, ...] = ()
+        self._live = Live(console=console, auto_refresh=False)
+        self._live.start()
+
+    def event(self, event: Event) -> None:
+        """Write the event above the table."""
+        alarming = any(word in event.reason for word in _ALARMING)
+        style = "bold green" if event.reason == "Serving" else "yellow" if alarming else ""
+        self._console.print(Text(plain_line(event, datetime.now(UTC)), style=style))
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        """Redraw the table if it changed."""
+        if tuple(rows) != self._rows:
+            self._rows = tuple(rows)
+            self._live.update(table(rows), refresh=True)
+
+    def close(self) -> None:
+        """Leave the last table standing and give the terminal back."""
+        self._live.stop()
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Return the standings as a rich table."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("MODEL", "PHASE", "STABLE", "CANARY", "WEIGHT", "READY", "MESSAGE"):
+        drawn.add_column(heading, no_wrap=heading != "MESSAGE")
+    for row in rows:
+        drawn.add_row(
+            row.model,
+            row.phase,
+            row.stable or "-",
+            row.canary or "-",
+            f"{row.weight} %" if row.canary else "-",
+            f"{row.ready}/{row.replicas}",
+            Text(row.message),
+        )
+    return drawn

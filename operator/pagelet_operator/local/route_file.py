@@ -1,0 +1,34 @@
+"""The route table as a file that the gateway follows."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pagelet_operator.core.traffic import route_table
+
+
+class RouteFile:
+    """Writes the table of all models, whole and only when it changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written: str | None = None
+
+    def publish(self, routes: Mapping[object, Mapping[str, Any]]) -> bool:
+        """Make the file say `routes`; return whether it had to be written.
+
+        A reader sees the old table or the new one, never a part.
+
+        Raises:
+            OSError: The file cannot be written; the old table stays.
+        """
+        text = json.dumps(route_table(routes.values()), indent=2, sort_keys=True) + "\n"
+        if text == self._written:
+            return False
+        new = self.path.with_name(self.path.name + ".new")
+        new.write_text(text, "utf-8")
+        os.replace(new, self.path)
+        self._written = text
+        return True

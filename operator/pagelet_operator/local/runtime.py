@@ -1,0 +1,215 @@
+"""Replicas as child processes of this one, traffic as a file: `ports.Runtime` on one machine."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pagelet_operator.api.resource import template_spec
+from pagelet_operator.core.model import (
+    Fleet,
+    Model,
+    ModelRef,
+    Plan,
+    RevisionFleet,
+    RevisionPlan,
+    Template,
+)
+from pagelet_operator.local.devices import least_used
+from pagelet_operator.local.engine_command import EngineCommand, serve
+from pagelet_operator.local.probe import Probe
+from pagelet_operator.local.process import Command
+from pagelet_operator.local.route_file import RouteFile
+from pagelet_operator.local.service import Listener, Service, restart_delay_s
+from pagelet_operator.ports import UnavailableError
+
+SETTLE_S = 0.5
+"""Between a new route table and SIGTERM for a replica that is not in it. The gateway looks at
+the file ten times a second; until it has, it may still send requests to that replica."""
+
+
+@dataclass(slots=True)
+class _Replica:
+    service: Service
+    gpu: str | None
+
+
+@dataclass(slots=True)
+class _Revision:
+    """One revision's replicas, and what they were made from."""
+
+    template: Template
+    replicas: list[_Replica] = field(default_factory=list)
+    started: int = 0
+    """Replicas ever started: numbers the next one, so that no two share a log."""
+
+
+class ProcessRuntime:
+    """Keeps child processes as planned.
+
+    Args:
+        routes: Where the route table goes.
+        log_dir: Folder of the replicas' logs, `<namespace>/<revision>-<number>.log`.
+        probe: How to ask a replica whether it is ready.
+        listener: Told of what happens to replicas, as a CamelCase reason and a sentence.
+        engine: What to run as a replica.
+        gpus: GPUs to share out, one per replica; empty for none.
+        env: Environment that replicas inherit; None for this process' own.
+        settle_s: Between a new route table and the end of what it no longer names.
+        restart_delay: Seconds before a replica starts again after so many exits in a row.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: RouteFile,
+        log_dir: Path,
+        probe: Probe,
+        listener: Listener,
+        engine: EngineCommand = serve,
+        gpus: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+        settle_s: float = SETTLE_S,
+        restart_delay: Callable[[int], float] = restart_delay_s,
+    ) -> None:
+        self._routes = routes
+        self._log_dir = log_dir
+        self._probe = probe
+        self._listener = listener
+        self._engine = engine
+        self._gpus = gpus
+        self._env = dict(os.environ if env is None else env)
+        self._settle_s = settle_s
+        self._restart_delay = restart_delay
+        self._revisions: dict[ModelRef, dict[str, _Revision]] = {}
+        self._traffic: dict[object, Mapping[str, Any]] = {}
+        self._ending: dict[asyncio.Task[None], _Replica] = {}
+
+    async def observe(self, ref: ModelRef) -> Fleet:
+        """Return every revision of the model that is meant to run here."""
+        revisions = self._revisions.get(ref, {})
+        return Fleet({name: _observed(name, item) for name, item in revisions.items()})
+
+    async def apply(self, model: Model, plan: Plan) -> int:
+        """Start what is missing, publish traffic, then end what is not planned.
+
+        Ending goes on in the background: requests in flight may take as long as they are
+        allowed to (`model.request_timeout_s`).
+
+        Raises:
+            UnavailableError: The route table cannot be written; nothing was ended.
+        """
+        revisions = self._revisions.setdefault(model.ref, {})
+        writes = sum(self._start_missing(model.ref, item, revisions) for item in plan.revisions)
+        self._traffic[model.ref] = plan.traffic
+        writes += self._publish()
+        return writes + self._end_surplus(plan, revisions, model.request_timeout_s)
+
+    async def remove(self, model: Model) -> int:
+        """Make the model as if it had never been: no route, no replica.
+
+        Raises:
+            UnavailableError: As `apply`.
+        """
+        nothing = Plan(revisions=(), traffic={})
+        self._traffic.pop(model.ref, None)
+        revisions = self._revisions.get(model.ref, {})
+        writes = int(self._publish())
+        writes += self._end_surplus(nothing, revisions, model.request_timeout_s)
+        self._revisions.pop(model.ref, None)
+        return writes
+
+    async def close(self, drain_s: float) -> None:
+        """End every replica and return once all are gone; at most `drain_s`, then by force."""
+        await asyncio.gather(*(replica.service.stop(drain_s) for replica in self._all()))
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def kill(self) -> None:
+        """End every replica at once; `close(0)` waits for them."""
+        for replica in self._all():
+            replica.service.kill()
+
+    def _all(self) -> list[_Replica]:
+        revisions = (item for group in self._revisions.values() for item in group.values())
+        return [r for item in revisions for r in item.replicas] + list(self._ending.values())
+
+    def _start_missing(
+        self, ref: ModelRef, item: RevisionPlan, revisions: dict[str, _Revision]
+    ) -> int:
+        revision = revisions.setdefault(item.revision, _Revision(item.template))
+        missing = max(0, item.replicas - len(revision.replicas))
+        for _ in range(missing):
+            revision.replicas.append(self._replica(ref, item, revision))
+        return missing
+
+    def _replica(self, ref: ModelRef, item: RevisionPlan, revision: _Revision) -> _Replica:
+        spec = template_spec(item.template)
+        env = {**self._env, **{var.name: var.value for var in spec.pod.env}}
+        gpu = None
+        if spec.engine.device != "cpu" and not any(
+            var.name == "CUDA_VISIBLE_DEVICES" for var in spec.pod.env
+        ):
+            gpu = least_used(self._gpus, [r.gpu for r in self._all() if r.gpu])
+        if gpu is not None:
+            env["CUDA_VISIBLE_DEVICES"] = gpu
+        name = f"{item.revision}-{revision.started}"
+        revision.started += 1
+        service = Service(
+            name,
+            command=lambda port: Command(self._engine(spec, ref.name, port), env),
+            probe=self._probe,
+            probe_path="/readyz",
+            log=self._log_dir / ref.namespace / f"{name}.log",
+            listener=lambda reason, text: self._listener(f"Replica{reason}", text),
+            restart_delay=self._restart_delay,
+        )
+        service.start()
+        return _Replica(service, gpu)
+
+    def _publish(self) -> bool:
+        try:
+            return self._routes.publish(self._traffic)
+        except OSError as error:
+            raise UnavailableError(
+                f"the route table {self._routes.path} cannot be written: {error.strerror}"
+            ) from error
+
+    def _end_surplus(self, plan: Plan, revisions: dict[str, _Revision], drain_s: float) -> int:
+        planned = {item.revision: item.replicas for item in plan.revisions}
+        ended = 0
+        for name, revision in list(revisions.items()):
+            surplus = revision.replicas[planned.get(name, 0) :]
+            del revision.replicas[planned.get(name, 0) :]
+            for replica in surplus:
+                self._end(replica, drain_s)
+            ended += len(surplus)
+            if name not in planned:
+                del revisions[name]
+        return ended
+
+    def _end(self, replica: _Replica, drain_s: float) -> None:
+        task = asyncio.create_task(self._settle_and_stop(replica.service, drain_s))
+        self._ending[task] = replica
+        task.add_done_callback(self._ending.pop)
+
+    async def _settle_and_stop(self, service: Service, drain_s: float) -> None:
+        if service.endpoint is not None:  # otherwise no request is on its way to it
+            await asyncio.sleep(self._settle_s)
+        self._listener("ReplicaEnding", f"{service.name} finishes its requests and ends")
+        await service.stop(drain_s)
+
+
+def _observed(name: str, revision: _Revision) -> RevisionFleet:
+    services = [replica.service for replica in revision.replicas]
+    for service in services:
+        service.check()
+    return RevisionFleet(
+        revision=name,
+        template=revision.template,
+        replicas=len(services),
+        endpoints=tuple(sorted(s.endpoint for s in services if s.endpoint is not None)),
+        failure=next((s.failure for s in services if s.failure is not None), None),
+    )

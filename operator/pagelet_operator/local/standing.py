@@ -1,0 +1,44 @@
+"""How one model stands, in the words of the report. Pure."""
+
+from pagelet_operator.core.model import Model
+from pagelet_operator.core.planning import Outcome
+from pagelet_operator.local.report import Event, Row
+
+
+def serves(outcome: Outcome) -> bool:
+    """Return whether the published table sends requests to a replica that is ready."""
+    return any(
+        item["weight"] > 0 and item["endpoints"] for item in outcome.plan.traffic["revisions"]
+    )
+
+
+def decision_event(model: Model, outcome: Outcome) -> Event:
+    """Return a decision as an event; its details are equal as long as nothing visible changed."""
+    state = outcome.state
+    return Event(
+        reason=outcome.decision.reason,
+        model=model.ref.name,
+        message=state.message or f"{state.stable} serves all requests",
+        details={
+            "phase": state.phase.value,
+            "stable": state.stable,
+            "canary": state.canary,
+            "weights": dict(outcome.decision.weights),
+            "detail": state.message,
+        },
+    )
+
+
+def row(model: Model, outcome: Outcome) -> Row:
+    """Return the model's row of the table."""
+    state = outcome.state
+    return Row(
+        model=model.ref.name,
+        phase=state.phase.value,
+        stable=state.stable,
+        canary=state.canary,
+        weight=outcome.decision.weights.get(state.canary or "", 0),
+        ready=sum(item.ready for item in outcome.fleet.revisions.values()),
+        replicas=sum(item.replicas for item in outcome.plan.revisions),
+        message=state.message,
+    )

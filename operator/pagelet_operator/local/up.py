@@ -1,0 +1,146 @@
+"""Puts the parts of `pagelet up` together and runs them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pagelet_operator.local.devices import visible_gpus
+from pagelet_operator.local.engine_command import EngineCommand, pagelet, serve
+from pagelet_operator.local.free_port import free_port, is_free
+from pagelet_operator.local.notices import Notices
+from pagelet_operator.local.probe import HttpProbe
+from pagelet_operator.local.process import Command
+from pagelet_operator.local.report import Event, Report
+from pagelet_operator.local.route_file import RouteFile
+from pagelet_operator.local.runtime import ProcessRuntime
+from pagelet_operator.local.service import Service
+from pagelet_operator.local.spec_files import SpecFiles
+from pagelet_operator.local.supervisor import Supervisor
+
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
+
+
+class AddressError(Exception):
+    """The gateway cannot listen where it should; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpConfig:
+    """What the user says about one `pagelet up`."""
+
+    files: tuple[Path, ...]
+    host: str
+    port: int
+    """TCP port of the gateway; 0 for a free one."""
+    state_dir: Path
+    log_dir: Path
+    drain_s: float
+    engine: EngineCommand = serve
+
+
+async def run(config: UpConfig, report: Callable[[], Report]) -> int:
+    """Serve until a signal; return the exit code.
+
+    Args:
+        config: What to run and where.
+        report: Makes the report once it is certain that there is something to run.
+
+    Raises:
+        InvalidResourceError: The files cannot work.
+        AddressError: The port is in use, or the host is not this machine's.
+        GatewayFailedError: The gateway cannot start.
+    """
+    files = SpecFiles(config.files)
+    port = _checked_port(config.host, config.port)
+    routes = RouteFile(config.state_dir / "routes.json")
+    routes.path.unlink(missing_ok=True)  # an earlier run's: its replicas are gone
+    out = report()
+    try:
+        async with HttpProbe() as probe:
+            notices = Notices()
+            supervisor = Supervisor(
+                files=files,
+                runtime=ProcessRuntime(
+                    routes=routes,
+                    log_dir=config.log_dir,
+                    probe=probe,
+                    listener=notices,
+                    engine=config.engine,
+                    gpus=await asyncio.to_thread(visible_gpus, os.environ),
+                ),
+                gateway=_gateway(config, port, routes.path, probe, notices),
+                notices=notices,
+                report=out,
+                url=f"{_url(config.host, port)}/v1",
+                drain_s=config.drain_s,
+            )
+            _begin(config, supervisor, out, f"{_url(config.host, port)}/v1")
+            return await supervisor.run()
+    finally:
+        out.close()
+
+
+def _begin(config: UpConfig, supervisor: Supervisor, out: Report, url: str) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stop)
+    message = f"requests go to {url} once a model is ready; logs are in {config.log_dir}"
+    details = {"url": url, "logDir": str(config.log_dir), "pid": os.getpid()}
+    out.event(Event(reason="Starting", message=message, details=details))
+
+
+def _gateway(
+    config: UpConfig, port: int, routes: Path, probe: HttpProbe, notices: Notices
+) -> Service:
+    return Service(
+        "gateway",
+        command=lambda chosen: Command(
+            pagelet(
+                "gateway",
+                f"--route-table={routes}",
+                f"--host={config.host}",
+                f"--port={chosen}",
+                f"--drain-timeout={config.drain_s:g}",
+            ),
+            dict(os.environ),
+        ),
+        probe=probe,
+        # Alive, not ready: it is ready only once a model is, and must not be restarted for that.
+        probe_path="/livez",
+        log=config.log_dir / "gateway.log",
+        listener=lambda reason, text: notices(f"Gateway{reason}", text),
+        host=_reachable(config.host),
+        port=port,
+    )
+
+
+def _checked_port(host: str, port: int) -> int:
+    """Return the port to use, after a look whether it can be had: before anything starts."""
+    try:
+        if port == 0:
+            return free_port(_ANY_ADDRESS.get(host, host))
+        free = is_free(host, port)
+    except OSError as error:
+        raise AddressError(
+            f"cannot listen on {host}: {error.strerror}; choose an address of this machine "
+            f"with --host"
+        ) from None
+    if not free:
+        raise AddressError(
+            f"port {port} on {host} is in use or not allowed; choose another with --port, "
+            f"or end what listens there"
+        )
+    return port
+
+
+def _reachable(host: str) -> str:
+    """Return where a client on this machine finds a server bound to `host`, for a URL."""
+    address = _ANY_ADDRESS.get(host, host)
+    return f"[{address}]" if ":" in address else address
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{_reachable(host)}:{port}"
