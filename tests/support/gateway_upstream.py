@@ -57,7 +57,7 @@ class Wire:
         await self.raw(b"0\r\n\r\n")
 
     def reset(self) -> None:
-        """Drop the connection with an RST."""
+        """Drop the connection."""
         self.keep_alive = False
         self._writer.transport.abort()
 
@@ -127,6 +127,8 @@ class Upstream:
     script: Script = answers
     port: int = 0
     received: list[Received] = field(default_factory=list)
+    num_connections: int = 0
+    """Connections ever accepted."""
     num_open: int = 0
     """Requests being answered."""
     num_abandoned: int = 0
@@ -168,6 +170,7 @@ class Upstream:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._writers.add(writer)
+        self.num_connections += 1
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._serve_one(reader, writer):
                 pass
@@ -195,7 +198,7 @@ class Upstream:
         gone = asyncio.ensure_future(reader.read(1))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            if not work.done() or isinstance(work.exception(), ConnectionError):
                 self.num_abandoned += 1
                 self.abandoned.set()
                 wire.keep_alive = False

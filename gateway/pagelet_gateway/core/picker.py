@@ -63,6 +63,10 @@ class Picker:
         """Leave `url` alone until then; never shortens an earlier call's time."""
         self._avoid_until[url] = max(until, self._avoid_until.get(url, until))
 
+    def forgive(self, url: str) -> None:
+        """`url` has answered: stop avoiding it."""
+        self._avoid_until.pop(url, None)
+
     def is_avoided(self, url: str, now: float) -> bool:
         """Whether `url` refused requests a short while ago."""
         return self._avoid_until.get(url, now) > now

@@ -108,6 +108,10 @@ class Router:
         """Undo `begin`."""
         self._picker.end(target.url)
 
+    def answered(self, target: Target) -> None:
+        """Learn from an attempt that was answered."""
+        self._picker.forgive(target.url)
+
     def report(self, target: Target, failure: Failure, now: float) -> None:
         """Learn from a failed attempt."""
         if failure in AVOID_S:

@@ -75,7 +75,9 @@ class Attempts:
         self._router.begin(target)
         try:
             url = target.url + exchange.path
-            return await attempt(self._session, url, body=call.body, headers=headers)
+            answer = await attempt(self._session, url, body=call.body, headers=headers)
+            self._router.answered(target)
+            return answer
         except BaseException:
             self._router.end(target)
             raise
@@ -83,6 +85,7 @@ class Attempts:
     def _note(self, call: Call, target: Target, error: AttemptError) -> None:
         self._router.report(target, error.failure, time.monotonic())
         call.tried.add(target.url)
+        call.had_news = call.had_news or not target.was_avoided
         log.warning(
             "attempt failed",
             model=call.model,
@@ -102,26 +105,26 @@ class Attempts:
             failure, attempts=call.attempts, max_attempts=limit, budget=self._budget, now=now
         ):
             return None
-        target = self._left(call)
-        # Hold the request only if the refusal is news: while an outage lasts, fail at once.
-        if target is None and not last.was_avoided:
+        target = self._left(call, last)
+        # Hold the request only if a failure was news: while an outage lasts, fail at once.
+        if target is None and call.had_news and not call.was_held:
+            call.was_held = True
             await self._live_table.change(self._config.hold_s)
-            target = self._left(call)
+            target = self._left(call, last)
         if target is not None:
             self._metrics.retries.labels(call.model, failure).inc()
         return target
 
-    def _left(self, call: Call) -> Target | None:
+    def _left(self, call: Call, last: Target) -> Target | None:
         """Another endpoint; failing that, one that was tried but does not refuse.
 
         A connection that was reset may only have been idle for too long, so the endpoint
-        itself may be sound.
+        itself may be sound. An endpoint that others were refused by is asked as a last
+        resort, but only once per request, which keeps attempts near one in an outage.
         """
         now = time.monotonic()
-        for tried in (call.tried, ()):
-            target = self._router.choose(
-                call.model, call.revision, now, tried=tried, even_avoided=False
-            )
-            if target is not None:
-                return target
-        return None
+        model, revision = call.model, call.revision
+        target = self._router.choose(
+            model, revision, now, tried=call.tried, even_avoided=not last.was_avoided
+        )
+        return target or self._router.choose(model, revision, now, even_avoided=False)

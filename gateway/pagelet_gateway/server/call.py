@@ -26,6 +26,10 @@ class Call:
     tried: set[str] = field(default_factory=set)
     target: Target | None = None
     """Where the current attempt goes."""
+    had_news: bool = False
+    """Whether an endpoint failed that was not known to refuse."""
+    was_held: bool = False
+    """Whether it has waited for a newer table."""
     outcome: Outcome = Outcome.BUG
     task: asyncio.Task[None] | None = None
     cut_for: str | None = None

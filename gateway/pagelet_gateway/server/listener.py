@@ -9,7 +9,7 @@ BACKLOG = 2048
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Bind a TCP socket.
+    """Listen on a TCP socket.
 
     Raises:
         ConfigError: The address cannot be had; the message says what to do.
@@ -24,6 +24,8 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
+        # From here on connections wait in the backlog instead of being refused.
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ConfigError(_sentence(host, port, error)) from None

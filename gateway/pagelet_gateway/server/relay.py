@@ -87,7 +87,7 @@ async def _relay_events(call: Call, answer: Answer, metrics: Metrics) -> None:
 async def _finish_events(call: Call, gate: EventGate) -> None:
     last = gate.close()
     if not gate.is_finished:
-        raise CutError("incomplete", "The engine's stream ended without [DONE].")
+        raise CutError("incomplete", "The engine's stream ended without its end mark.")
     await call.exchange.finish(last)
 
 
