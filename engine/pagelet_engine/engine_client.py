@@ -11,6 +11,7 @@ Everything here belongs to one event loop.
 import asyncio
 import contextlib
 import itertools
+import os
 import signal
 import socket
 import sys
@@ -42,7 +43,7 @@ from pagelet_engine.messages import (
     TokenOutput,
 )
 
-_EXIT_GRACE_S = 5.0
+_EXIT_GRACE_S = 2.0
 
 
 def engine_command(config: EngineConfig) -> list[str]:
@@ -290,7 +291,8 @@ class EngineClient:
             async with asyncio.timeout(_EXIT_GRACE_S):
                 return await self._process.wait()
         with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+            # Not Popen's kill: it may reap the process, and the exit code would be lost.
+            os.kill(self._process.pid, signal.SIGKILL)
         return await self._process.wait()
 
     def _cause(self, last_words: str, exit_code: int) -> EngineError:

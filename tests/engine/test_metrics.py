@@ -1,0 +1,125 @@
+"""What /metrics shows, and that it is what the list of series promises."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pagelet_engine.messages import EngineStats, Ready, Stepped
+from pagelet_engine.metrics import ALL_SERIES, EngineMetrics
+
+READY = Ready(
+    vocab_size=10,
+    max_model_len=64,
+    num_blocks=100,
+    block_size=16,
+    dtype="float32",
+    device="cpu",
+    kv_cache_bytes=0,
+    weights_bytes=0,
+    load_seconds=0.0,
+)
+STATS = EngineStats(
+    num_waiting=3,
+    num_running=2,
+    num_blocks_used=25,
+    num_blocks_total=100,
+    kv_slots_used=300,
+    num_steps=7,
+    num_preemptions=1,
+    num_recomputed_tokens=11,
+    num_prompt_tokens=50,
+    num_output_tokens=60,
+    last_step_seconds=0.02,
+)
+
+
+@pytest.fixture
+def metrics():
+    metrics = EngineMetrics("m")
+    metrics.attach(
+        stats=lambda: STATS, limits=lambda: READY, num_open=lambda: 5, silence_s=lambda: 0.25
+    )
+    return metrics
+
+
+def samples(metrics):
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+MODEL = ("model_name", "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("vllm:num_requests_waiting", 3),
+        ("vllm:num_requests_running", 2),
+        ("vllm:kv_cache_usage_perc", 0.25),
+        ("pagelet_engine_kv_cache_fragmentation_ratio", 0.25),  # 300 of 25 * 16 slots
+        ("pagelet_engine_open_sequences", 5),
+        ("pagelet_engine_silence_seconds", 0.25),
+        ("pagelet_engine_prompt_tokens_total", 50),
+        ("pagelet_engine_output_tokens_total", 60),
+        ("pagelet_engine_preemptions_total", 1),
+        ("pagelet_engine_recomputed_tokens_total", 11),
+        ("pagelet_engine_steps_total", 7),
+    ],
+)
+def test_the_engines_statistics_are_shown_as_they_are(metrics, name, value):
+    assert samples(metrics)[name, MODEL] == value
+
+
+def test_the_caches_shape_is_in_labels(metrics):
+    key = ("vllm:cache_config_info", ("block_size", "16"), MODEL, ("num_gpu_blocks", "100"))
+    assert samples(metrics)[key] == 1
+
+
+def test_an_empty_cache_is_not_fragmented():
+    metrics = EngineMetrics("m")
+    metrics.attach(
+        stats=EngineStats, limits=lambda: None, num_open=lambda: 0, silence_s=lambda: 0.0
+    )
+    assert samples(metrics)["pagelet_engine_kv_cache_fragmentation_ratio", MODEL] == 0
+
+
+def test_a_heartbeat_is_no_step(metrics):
+    for _ in range(3):
+        metrics.observe_step(Stepped([], STATS))
+    assert samples(metrics)["pagelet_engine_step_duration_seconds_count", MODEL] == 1
+
+
+def test_tokens_that_come_together_share_the_gap(metrics):
+    metrics.observe_tokens(0.4, 4)
+    seen = samples(metrics)
+    assert seen["pagelet_engine_inter_token_latency_seconds_count", MODEL] == 4
+    assert seen["pagelet_engine_inter_token_latency_seconds_sum", MODEL] == pytest.approx(0.4)
+
+
+def test_only_sequences_that_ended_by_themselves_count_in_e2e(metrics):
+    for outcome in ("stop", "length", "aborted", "error"):
+        metrics.observe_end(outcome, 1.0)
+    seen = samples(metrics)
+    assert seen["pagelet_engine_e2e_request_latency_seconds_count", MODEL] == 2
+    assert seen["pagelet_engine_requests_total", MODEL, ("outcome", "aborted")] == 1
+
+
+def test_exactly_the_listed_series_are_exported_with_their_help(metrics):
+    metrics.observe_end("stop", 1.0)
+    metrics.count_rejected("invalid_value")
+    metrics.observe_first_token(0.1)
+    families = list(text_string_to_metric_families(metrics.exposition().decode()))
+    exported = {
+        (family.name + "_total" * (family.type == "counter"), family.type, family.documentation)
+        for family in families
+    }
+    assert exported == {(series.name, series.kind, series.help) for series in ALL_SERIES}
+
+
+def test_itl_is_resolved_from_a_millisecond_on(metrics):
+    assert ("pagelet_engine_inter_token_latency_seconds_bucket", ("le", "0.001"), MODEL) in samples(
+        metrics
+    )
