@@ -7,6 +7,7 @@ so a wrong slot, a block shared by accident or a stale table changes its output.
 from collections.abc import Sequence as SequenceOf
 
 import torch
+
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_plan import StepPlan
 from pagelet_engine.runner.block_tables import BlockTables

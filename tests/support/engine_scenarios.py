@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from engine_fakes import POISON, VOCAB_SIZE, reference
 from hypothesis import strategies as st
+
+from engine_fakes import POISON, VOCAB_SIZE, reference
 from pagelet_engine.core.block_manager import BlockManager
 from pagelet_engine.core.finish import FinishReason
 from pagelet_engine.core.sampling_params import SamplingParams
@@ -55,7 +56,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         num_blocks=draw(st.integers(1, 24)),
         block_size=draw(st.sampled_from([1, 2, 3, 4, 8])),
         limits=limits,
-        requests=draw(st.lists(requests, min_size=1, max_size=8)),
+        requests=sorted(
+            draw(st.lists(requests, min_size=1, max_size=8)), key=lambda r: r.arrives_at_step
+        ),
     )
 
 
@@ -118,6 +121,8 @@ def _step(
     planned = {item.seq.seq_id for item in plan.scheduled}
     decoding = [seq for seq in scheduler.running if seq.num_uncomputed_tokens == 1]
     assert all(seq.seq_id in planned for seq in decoding), "a decode was left out"
+    _check_queues(scheduler)
+    assert planned <= {seq.seq_id for seq in scheduler.running}
     blocks.check(seqs.values())
     scheduler.update(plan, runner.run(plan))
     blocks.check(seqs.values())
@@ -126,6 +131,14 @@ def _step(
             assert not seq.block_table
         else:
             assert seq.num_computed_tokens < seq.num_tokens
+
+
+def _check_queues(scheduler: Scheduler) -> None:
+    arrivals = [seq.seq_id for seq in (*scheduler.running, *scheduler.waiting.values())]
+    # Ids count up in order of arrival inside a scenario.
+    assert arrivals == sorted(arrivals), "the queues are out of order"
+    assert all(seq.block_table for seq in scheduler.running)
+    assert not any(seq.block_table for seq in scheduler.waiting.values())
 
 
 def _check_output(scenario: Scenario, request: Request, seq: Sequence) -> None:

@@ -48,7 +48,7 @@ class GgufWeights:
         """
         self._path = header.path
         self._data = _mapped(header.path)
-        self._tensors = {_hub_name(tensor.name): tensor for tensor in header.tensors}
+        self._tensors = {hub_name(tensor.name): tensor for tensor in header.tensors}
         for tensor in header.tensors:
             self._check_bounds(tensor)
         factors = self._tensors.pop(_ROPE_FACTORS, None)
@@ -115,7 +115,7 @@ def _num_bytes(tensor: GgufTensor) -> int:
     return num_values // int(block_size) * int(block_bytes)
 
 
-def _hub_name(name: str) -> str:
+def hub_name(name: str) -> str:
     """Return the Hugging Face name, or the name itself, which then counts as unknown."""
     if name in _TOP_LEVEL:
         return _TOP_LEVEL[name]

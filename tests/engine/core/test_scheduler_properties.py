@@ -1,8 +1,9 @@
 """Whatever the pool, the limits and the neighbours: the same output, and nothing lost."""
 
+from hypothesis import given, settings
+
 from engine_fakes import FakeRunner
 from engine_scenarios import Scenario, run_scenario, scenarios
-from hypothesis import given, settings
 
 
 @given(scenarios())

@@ -1,8 +1,9 @@
 """The tensors of a step say exactly what the plan says, however rows are reused."""
 
+from hypothesis import given, settings
+
 from engine_fakes import TensorRunner
 from engine_scenarios import Scenario, run_scenario, scenarios
-from hypothesis import given, settings
 
 
 @given(scenarios())
