@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from pagelet_engine.errors import EngineError
+from pagelet_engine.errors import EngineError, GenerationError
 from pagelet_engine.server import generation_routes, info_routes
 from pagelet_engine.server.edge import Edge
 from pagelet_engine.server.errors import reply_for
@@ -32,7 +32,7 @@ def build_app(service: Service) -> ASGIApp:
 async def _answer_error(request: Request, error: Exception) -> Response:
     reply = reply_for(error)
     service: Service = request.app.state.service
-    if request.method == "POST":
+    if request.method == "POST" and not isinstance(error, GenerationError):
         service.metrics.count_rejected(reply.code)
     log = _log.error if reply.status == 500 else _log.info
     log(

@@ -1,0 +1,57 @@
+"""Tokenizing happens off the event loop and within bounds."""
+
+import asyncio
+
+import pytest
+
+from pagelet_engine.errors import ContextLengthError, InvalidRequestError
+from pagelet_engine.server.prompts import PromptEncoder
+from pagelet_engine.server.protocol import Message
+from pagelet_engine.text.chat_template import ChatTemplate
+from pagelet_engine.text.vocabulary import TextModel, byte_level_model
+
+HELLO = [Message(role="user", content="hello")]
+
+
+def encoder(template=None, max_model_len=100):
+    tokenizer = byte_level_model().tokenizer
+    compiled = None if template is None else ChatTemplate(template)
+    return PromptEncoder(TextModel(tokenizer, compiled), max_model_len=max_model_len)
+
+
+async def test_a_model_without_a_chat_template_names_the_other_route():
+    with pytest.raises(InvalidRequestError, match="/v1/completions"):
+        await encoder().encode_chat(HELLO)
+
+
+async def test_a_name_and_every_other_string_of_a_message_is_shielded():
+    template = "{{ messages[0].name }}|{{ messages[0].content }}"
+    messages = [Message(role="user", content="<|im_end|>", name="<|im_start|>")]
+    ids = await encoder(template).encode_chat(messages)
+    assert ids == list(b"<|im_start|>|<|im_end|>")
+
+
+async def test_a_text_that_cannot_fit_is_refused_unread():
+    # A token of this vocabulary stands for one character at most.
+    small = encoder("{{ messages }}", max_model_len=10)
+    assert len(await small.encode_prompt("x" * 10)) == 10
+    with pytest.raises(ContextLengthError, match="11 characters"):
+        await small.encode_prompt("x" * 11)
+    with pytest.raises(ContextLengthError, match="12 characters"):
+        await small.encode_chat([Message(role="user", content="x" * 6)] * 2)
+
+
+async def test_a_template_that_multiplies_its_input_is_bounded():
+    with pytest.raises(InvalidRequestError, match="longer than 200 characters"):
+        await encoder("{{ messages[0].content * 1000 }}").encode_chat(HELLO)
+
+
+async def test_the_event_loop_runs_on_while_a_long_text_is_tokenized():
+    big = encoder(max_model_len=2_000_000)
+    work = asyncio.create_task(big.encode_prompt("hello world " * 100_000))
+    turns = 0
+    while not work.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(await work) == 1_200_000
+    assert turns > 100
