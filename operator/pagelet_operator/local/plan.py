@@ -104,7 +104,6 @@ def duration(seconds: float) -> str:
 
 
 def _camel(name: str) -> str:
-    first, *rest = (
-        name.replace("_s", "_seconds").split("_") if name.endswith("_s") else (name.split("_"))
-    )
+    whole = name.removesuffix("_s") + "_seconds" if name.endswith("_s") else name
+    first, *rest = whole.split("_")
     return first + "".join(word.capitalize() for word in rest)

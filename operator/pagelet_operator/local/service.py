@@ -36,7 +36,8 @@ STEADY_S = 60.0
 
 def restart_delay_s(exits: int) -> float:
     """Return the wait before the next start after `exits` exits in a row: 1, 2, 4 … 60 s."""
-    return min(LONGEST_RESTART_DELAY_S, 2.0 ** max(0, exits - 1))
+    # The bound on the exponent keeps a child that crashes for days from an overflow.
+    return min(LONGEST_RESTART_DELAY_S, 2.0 ** min(max(0, exits - 1), 10))
 
 
 Listener = Callable[[str, str], None]
@@ -213,7 +214,7 @@ class Service:
         if self._fixed_port is None and (str(port) in words or not is_free(HOST, port)):
             return 0.0  # somebody took the port between our choice and the child's bind
         self.failure = words or "it ended with exit code 2 and said nothing"
-        self._listener("Failed", f"{self.name} cannot start: {self.failure}")
+        self._listener("Failed", f"{self.name} is not started again; its log is {self._log}")
         return None
 
     def _again(self, what: str) -> float:

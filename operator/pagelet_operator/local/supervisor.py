@@ -253,7 +253,10 @@ class Supervisor:
         await self._gateway.stop(self._drain_s)
         left_s = max(1.0, self._drain_s - (time.monotonic() - started_at))
         await self._runtime.close(left_s)
-        return 1 if self._gateway.exit_code not in (0, None) else 0
+        cut = self._gateway.exit_code not in (0, None)
+        message = "the time was up for some requests" if cut else "nothing is left running"
+        self._report.event(Event(reason="Stopped", message=message))
+        return 1 if cut else 0
 
     async def _kill(self) -> None:
         """Leave nobody behind; does nothing when all have ended."""
