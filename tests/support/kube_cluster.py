@@ -44,6 +44,8 @@ class Cluster:
     server: str
     token: str
     kubeconfig: Path
+    operator_kubeconfig: Path
+    """Of a user of its own, `operator`, so that its writes can be told from the cluster's."""
     audit_log: Path
     bin: Path
 
@@ -117,16 +119,27 @@ def running(folder: Path, binaries: Path) -> Iterator[Cluster]:
     token = secrets.token_hex(16)
     client, peer, secure, manager = _free_ports(4)
     server = f"https://127.0.0.1:{secure}"
-    (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
+    other = secrets.token_hex(16)
+    (folder / "tokens.csv").write_text(
+        f'{token},admin,admin,"system:masters"\n{other},operator,operator,"system:masters"\n'
+    )
     (folder / "audit.yaml").write_text(AUDIT_POLICY)
     (folder / "kubeconfig").write_text(_kubeconfig(server, token))
+    (folder / "operator").write_text(_kubeconfig(server, other))
     _service_account_key(folder / "sa.key")
     with ExitStack() as stack:
         stack.enter_context(_process(folder, "etcd", _etcd(binaries, folder, client, peer)))
         api = stack.enter_context(
             _process(folder, "api", _api_server(binaries, folder, client, secure))
         )
-        cluster = Cluster(server, token, folder / "kubeconfig", folder / "audit.log", binaries)
+        cluster = Cluster(
+            server,
+            token,
+            folder / "kubeconfig",
+            folder / "operator",
+            folder / "audit.log",
+            binaries,
+        )
         _wait_ready(cluster, api, folder / "api.log")
         if (binaries / "kube-controller-manager").exists():
             command = _controller_manager(binaries, folder, manager)

@@ -104,7 +104,11 @@ class Api:
         query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": selector} if selector else {})
         while True:
             page = await self._call("GET", kind.path(namespace), query=query)
-            items += page["items"]
+            # The items of built-in kinds come without what the list already says.
+            items += [
+                {"apiVersion": kind.api_version, "kind": kind.kind, **item}
+                for item in page["items"]
+            ]
             token = page["metadata"].get("continue")
             if not token:
                 return items

@@ -41,6 +41,8 @@ def operator(
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # It says of every event that it was passed on; what was decided is our own line.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     options = Options(
         namespace=namespace,
         kubeconfig=kubeconfig,

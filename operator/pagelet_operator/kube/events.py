@@ -39,9 +39,10 @@ def event(resource: Mapping[str, Any], reason: str, note: str, now: float) -> Ob
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
-        # The time makes the name unique: one resource is worked on by one task.
+        # One event per status write, and each write makes a new version: unique, and the same
+        # again if the post is repeated.
         "metadata": {
-            "name": f"{meta['name']}.{int(now * 1e6):x}",
+            "name": f"{meta['name']}.{meta['resourceVersion']}",
             "namespace": meta["namespace"],
         },
         "eventTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
