@@ -25,9 +25,16 @@ JSON = Annotated[
 ]
 
 
+_EPILOG = (
+    "PAGELET_API_KEY is sent as bearer token if set. Exit codes: 0 all requests succeeded, 1 some "
+    "failed, 2 bad usage or the endpoint cannot be measured, 130 interrupted, after printing what "
+    "had finished."
+)
+
+
 def register(app: typer.Typer) -> None:
     """Add `pagelet bench`."""
-    app.command("bench")(bench)
+    app.command("bench", epilog=_EPILOG)(bench)
 
 
 def bench(
@@ -42,12 +49,7 @@ def bench(
     timeout: TIMEOUT = 600.0,
     json_path: JSON = None,
 ) -> None:
-    """Load an OpenAI-compatible endpoint with mixed-length requests and print what users feel.
-
-    PAGELET_API_KEY is sent as bearer token if set. Exit codes: 0 all requests succeeded, 1 some
-    failed, 2 bad usage or the endpoint cannot be measured, 130 interrupted (what had finished is
-    printed).
-    """
+    """Load an OpenAI-compatible endpoint with mixed-length requests and print what users feel."""
     import os
 
     from pagelet_bench.command import EXIT_USAGE, BenchOptions

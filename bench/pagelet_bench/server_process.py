@@ -62,7 +62,8 @@ async def started_server(
 
     Raises:
         UsageError: It does not serve `model`.
-        UnreachableError: It cannot be started, exits, or does not complete a request within `timeout_s` seconds.
+        UnreachableError: It cannot be started, exits, or does not complete a request within
+            `timeout_s` seconds.
     """
     port = free_port()
     arguments = [part.replace("{port}", str(port)) for part in command]
