@@ -1,14 +1,17 @@
 """A real gateway process for tests, its route table and its log."""
 
+import asyncio
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +121,13 @@ class GatewayProcess:
         return self.process.wait(WAIT_S)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until a condition of another process or task holds."""
+    async with asyncio.timeout(WAIT_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for sets no event here
+            await asyncio.sleep(0.01)
+
+
 async def post(
     session: aiohttp.ClientSession, url: str, body: object, **headers: str
 ) -> tuple[int, bytes, Mapping[str, str]]:
@@ -126,6 +136,18 @@ async def post(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with session.post(url, data=io.BytesIO(data), headers=named) as response:
         return response.status, await response.read(), response.headers.copy()
+
+
+async def samples(session: aiohttp.ClientSession, gateway: GatewayProcess, name: str) -> Counter:
+    """A metric's values by outcome, reason or phase, over all models of one name."""
+    async with session.get(gateway.url + "/metrics") as answer:
+        text = await answer.text()
+    found: Counter[str] = Counter()
+    for labels, value in re.findall(rf"^pagelet_gateway_{name}{{(.*)}} (\S+)$", text, re.M):
+        named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        key = named.get("outcome") or named.get("reason") or named.get("phase") or ""
+        found[f"{named.get('model', '')}:{key}"] += float(value)
+    return found
 
 
 def tokens(stream: bytes) -> str:

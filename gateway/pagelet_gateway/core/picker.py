@@ -3,6 +3,10 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+MAX_AVOID_S = 10.0
+"""Longest time an endpoint is left alone: what a restarted engine waits at most for traffic
+while others serve. When nothing else serves it is asked all the same."""
+
 
 @dataclass(slots=True)
 class Picker:
@@ -14,6 +18,7 @@ class Picker:
 
     _in_flight: dict[str, int] = field(default_factory=dict)
     _avoid_until: dict[str, float] = field(default_factory=dict)
+    _strikes: dict[str, int] = field(default_factory=dict)
     _last_turn: dict[str, int] = field(default_factory=dict)
     _turn: int = 0
 
@@ -59,13 +64,22 @@ class Picker:
         assert self._in_flight.get(url, 0) > 0, url
         self._in_flight[url] -= 1
 
-    def avoid(self, url: str, until: float) -> None:
-        """Leave `url` alone until then; never shortens an earlier call's time."""
-        self._avoid_until[url] = max(until, self._avoid_until.get(url, until))
+    def avoid(self, url: str, now: float, for_s: float) -> None:
+        """Leave `url` alone for a while, twice as long each time until it is forgiven.
+
+        Failures while it is avoided count as one: a hundred requests that fail at once say no
+        more than the first.
+        """
+        if self.is_avoided(url, now):
+            return
+        strikes = self._strikes.get(url, 0)
+        self._strikes[url] = strikes + 1
+        self._avoid_until[url] = now + min(MAX_AVOID_S, for_s * 2.0 ** min(strikes, 10))
 
     def forgive(self, url: str) -> None:
         """`url` has answered: stop avoiding it."""
         self._avoid_until.pop(url, None)
+        self._strikes.pop(url, None)
 
     def is_avoided(self, url: str, now: float) -> bool:
         """Whether `url` refused requests a short while ago."""
@@ -82,4 +96,4 @@ class Picker:
                 self._in_flight.pop(url, None)
                 self._last_turn.pop(url)
         for url in [url for url in self._avoid_until if url not in endpoints]:
-            self._avoid_until.pop(url)
+            self.forgive(url)

@@ -25,8 +25,9 @@ REFUSALS = frozenset({Failure.REFUSED, Failure.DRAINING})
 """Failures that cost no engine any work."""
 
 AVOID_S = {Failure.REFUSED: 1.0, Failure.DRAINING: 5.0}
-"""How long an endpoint is left alone. A refusal may be a restart that ends any moment; a
-draining engine does not come back, and the next table will not name it."""
+"""How long an endpoint is left alone after its first refusal. A refused connection may be a
+restart that ends any moment; a draining engine does not come back, and the next table will
+not name it."""
 
 
 @dataclass(slots=True)

@@ -115,7 +115,7 @@ class Router:
     def report(self, target: Target, failure: Failure, now: float) -> None:
         """Learn from a failed attempt."""
         if failure in AVOID_S:
-            self._picker.avoid(target.url, now + AVOID_S[failure])
+            self._picker.avoid(target.url, now, AVOID_S[failure])
 
 
 def _weights(route: ModelRoute) -> dict[str, int]:

@@ -4,8 +4,9 @@ An attempt counts as begun only when the first part of the body is here. Until t
 has seen nothing, so every failure can still become another attempt or an honest status.
 """
 
+import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -45,6 +46,8 @@ class Answer:
     response: aiohttp.ClientResponse
     first: bytes
     """The first part of the body; empty only if the whole body is."""
+    unwatch: Callable[[], None]
+    """Stops watching for the connection's loss."""
 
     @property
     def is_event_stream(self) -> bool:
@@ -64,6 +67,7 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back if the answer was read to its end, else close it."""
+        self.unwatch()
         self.response.close() if not self.response.content.at_eof() else self.response.release()
 
 
@@ -98,16 +102,52 @@ async def attempt(
         )
     except (aiohttp.ClientError, OSError) as error:
         raise AttemptError(_failure(error), _detail(error)) from None
+    unwatch = _watch(response)
     try:
         if response.status == 503 and "x-pagelet-draining" in response.headers:
             raise AttemptError(Failure.DRAINING, "the engine is draining")
-        return Answer(response, await response.content.readany())
+        return Answer(response, await response.content.readany(), unwatch)
     except (aiohttp.ClientError, OSError) as error:
+        unwatch()
         response.close()
         raise AttemptError(Failure.RESET, _detail(error)) from None
     except BaseException:
+        unwatch()
         response.close()
         raise
+
+
+def _watch(response: aiohttp.ClientResponse) -> Callable[[], None]:
+    """Make a reader of `response` fail when its connection is lost.
+
+    NOTE: aiohttp's parser forgets the reader when a body's chunking is malformed, and would
+    leave it waiting until the request's time is up.
+    """
+    connection = response.connection  # None once the whole body is here
+    protocol = connection.protocol if connection is not None else None
+    closed = protocol.closed if protocol is not None else None  # an idle protocol is falsy
+    if closed is None:
+        return lambda: None
+
+    def lost(_: "asyncio.Future[None]") -> None:
+        content = response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("connection lost in the body"))
+
+    # One retriever stays with the connection: asyncio complains of errors nobody looked at.
+    closed.remove_done_callback(_retrieve)
+    closed.add_done_callback(_retrieve)
+    closed.add_done_callback(lost)
+
+    def unwatch() -> None:
+        closed.remove_done_callback(lost)
+
+    return unwatch
+
+
+def _retrieve(closed: "asyncio.Future[None]") -> None:
+    if not closed.cancelled():
+        closed.exception()
 
 
 def _failure(error: Exception) -> Failure:

@@ -32,17 +32,31 @@ def test_equals_take_turns():
 
 def test_an_avoided_endpoint_is_left_alone_for_its_time():
     picker = Picker()
-    picker.avoid(URLS[0], until=5.0)
+    picker.avoid(URLS[0], now=0.0, for_s=5.0)
     assert picker.pick(URLS[:1], now=4.9) is None
     assert picker.pick(URLS[:1], now=4.9, even_avoided=True) == URLS[0]
     assert picker.pick(URLS[:1], now=5.0) == URLS[0]
 
 
-def test_avoiding_again_never_shortens_the_time():
+def test_an_endpoint_that_goes_on_refusing_is_avoided_for_longer_up_to_a_limit():
+    picker, now, spans = Picker(), 0.0, []
+    for _ in range(40):
+        picker.avoid(URLS[0], now, for_s=1.0)
+        picker.avoid(URLS[0], now, for_s=1.0)  # the other requests that failed with it
+        span = next(s for s in range(1, 20) if not picker.is_avoided(URLS[0], now + s))
+        spans.append(span)
+        now += span
+    assert spans[:6] == [1, 2, 4, 8, 10, 10]
+    assert set(spans[4:]) == {10}
+
+
+def test_an_answer_is_forgiveness():
     picker = Picker()
-    picker.avoid(URLS[0], until=5.0)
-    picker.avoid(URLS[0], until=1.0)
-    assert picker.is_avoided(URLS[0], now=4.0)
+    picker.avoid(URLS[0], now=0.0, for_s=1.0)
+    picker.forgive(URLS[0])
+    assert not picker.is_avoided(URLS[0], now=0.1)
+    picker.avoid(URLS[0], now=0.2, for_s=1.0)
+    assert not picker.is_avoided(URLS[0], now=1.3)
 
 
 def test_endpoints_that_left_are_forgotten_once_they_are_idle():
@@ -50,7 +64,7 @@ def test_endpoints_that_left_are_forgotten_once_they_are_idle():
     picker.begin(URLS[0])
     picker.begin(URLS[1])
     picker.end(URLS[1])
-    picker.avoid(URLS[1], until=9.0)
+    picker.avoid(URLS[1], now=0.0, for_s=9.0)
     picker.keep_only({URLS[2]})
     assert picker.in_flight(URLS[0]) == 1
     assert not picker.is_avoided(URLS[1], now=0.0)

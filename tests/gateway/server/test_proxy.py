@@ -1,27 +1,12 @@
 import asyncio
 import json
-import re
 from collections import Counter
 
-import aiohttp
-
-from gateway_process import GatewayProcess, model, post, tokens
+from gateway_process import model, post, samples, tokens, until
 from gateway_upstream import Upstream, Wire, streams
 
 PATH = "/v1/chat/completions"
 ASK = {"model": "m", "stream": True}
-
-
-async def samples(session: aiohttp.ClientSession, gateway: GatewayProcess, name: str) -> Counter:
-    """A metric's values by outcome, reason or phase, over all models of one name."""
-    async with session.get(gateway.url + "/metrics") as answer:
-        text = await answer.text()
-    found: Counter[str] = Counter()
-    for labels, value in re.findall(rf"^pagelet_gateway_{name}{{(.*)}} (\S+)$", text, re.M):
-        named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        key = named.get("outcome") or named.get("reason") or named.get("phase") or ""
-        found[f"{named.get('model', '')}:{key}"] += float(value)
-    return found
 
 
 async def test_without_a_conversation_the_split_is_exact(gateway, session):
@@ -56,8 +41,7 @@ async def test_the_least_busy_endpoint_is_asked(gateway, session):
     async with Upstream(streams("a", pause_s=0.5)) as one, Upstream(streams("a")) as two:
         gateway.apply(model("m", {"m-1": (100, [one.url])}))
         busy = [asyncio.create_task(post(session, gateway.url + PATH, ASK)) for _ in range(4)]
-        while one.num_open < 4:
-            await asyncio.sleep(0.01)
+        await until(lambda: one.num_open == 4)
         gateway.apply(model("m", {"m-1": (100, [one.url, two.url])}))
         for _ in range(4):
             await post(session, gateway.url + PATH, ASK)
@@ -80,8 +64,7 @@ async def test_a_client_that_leaves_frees_its_engine_at_once(gateway, session):
             ask = asyncio.create_task(
                 post(session, gateway.url + PATH, {"model": name, "stream": True})
             )
-            while not engine.received:
-                await asyncio.sleep(0.01)
+            await until(lambda engine=engine: bool(engine.received))
             await asyncio.sleep(0.1)
             ask.cancel()
             async with asyncio.timeout(5):

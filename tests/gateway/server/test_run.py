@@ -9,7 +9,7 @@ import sys
 import aiohttp
 import pytest
 
-from gateway_process import WAIT_S, GatewayProcess, model, post, tokens
+from gateway_process import WAIT_S, GatewayProcess, model, post, tokens, until
 from gateway_upstream import Upstream, Wire, streams
 
 PATH = "/v1/chat/completions"
@@ -22,8 +22,7 @@ async def open_stream(
 ) -> "asyncio.Task[tuple[int, bytes, object]]":
     gateway.apply(model("m", {"m-1": (100, [engine.url])}))
     task = asyncio.create_task(post(session, gateway.url + PATH, ASK))
-    while not engine.num_open:
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(engine.num_open))
     return task
 
 
@@ -169,7 +168,5 @@ async def test_no_stream_leaves_a_socket_behind(tmp_path, session):
             before = len(os.listdir(folder))
             for _ in range(5):
                 await asyncio.gather(*(post(session, gateway.url + PATH, ASK) for _ in range(10)))
-        async with asyncio.timeout(WAIT_S):
-            # Kept-alive client connections stay: at most the ten that ran at once.
-            while len(os.listdir(folder)) > before + 10:
-                await asyncio.sleep(0.1)
+        # Kept-alive client connections stay: at most the ten that ran at once.
+        await until(lambda: len(os.listdir(folder)) <= before + 10)
