@@ -4,8 +4,9 @@ Only what the user set is said, as in the revision's hash, so a default that cha
 version of the operator restarts nothing. Where to listen is the caller's to add.
 """
 
+from pagelet_operator.api.engine import EngineSettings
 from pagelet_operator.api.quantities import memory_bytes
-from pagelet_operator.api.spec import EngineSettings, ModelDeploymentSpec
+from pagelet_operator.api.spec import ModelDeploymentSpec
 
 _FLAGS = {
     "dtype": "--dtype",

@@ -6,8 +6,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from pagelet_operator.api.quantities import seconds
-from pagelet_operator.api.spec import ModelDeploymentSpec, Rollout, WireModel
+from pagelet_operator.api.spec import ModelDeploymentSpec, Rollout
 from pagelet_operator.api.status import ModelDeploymentStatus
+from pagelet_operator.api.wire import WireModel
 from pagelet_operator.core.model import Model, ModelRef, RolloutPolicy, Step
 from pagelet_operator.core.revision import revision_name
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pagelet_operator.api.spec import WireModel
+from pagelet_operator.api.wire import WireModel
 
 
 class Condition(WireModel):

@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pagelet_operator.api.engine import CLAIM_PATTERN
 from pagelet_operator.api.engine_args import engine_args
 from pagelet_operator.api.resource import KIND, template_spec
-from pagelet_operator.api.spec import CLAIM_PATTERN, ModelDeploymentSpec
+from pagelet_operator.api.spec import ModelDeploymentSpec
 from pagelet_operator.core.model import ModelRef, Plan, RevisionPlan, Role, Template
 from pagelet_operator.kube.api import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Object
 

@@ -1,7 +1,8 @@
 """What `pagelet serve` is told about one revision."""
 
+from pagelet_operator.api.engine import EngineSettings
 from pagelet_operator.api.engine_args import engine_args
-from pagelet_operator.api.spec import EngineSettings, ModelDeploymentSpec
+from pagelet_operator.api.spec import ModelDeploymentSpec
 
 
 def spec(**engine: object) -> ModelDeploymentSpec:
