@@ -1,0 +1,81 @@
+"""What runs the operator: the least rights that suffice, in a pod that may do nothing else."""
+
+from typing import Any
+
+import pytest
+
+from kube_cluster import Cluster, request
+from pagelet_operator.kube.install import NAME, NAMESPACE, install, rbac
+
+RULES = next(item for item in rbac() if item["kind"] == "ClusterRole")["rules"]
+
+
+def test_no_right_is_a_wildcard_and_none_is_on_secrets() -> None:
+    for rule in RULES:
+        assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        assert "secrets" not in rule["resources"]
+        assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"])
+
+
+def test_the_operator_runs_alone_and_the_old_one_ends_before_the_new_one_starts() -> None:
+    spec = next(item for item in install() if item["kind"] == "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+@pytest.mark.cluster
+class TestOnTheApiServer:
+    def test_everything_is_admitted_strictly_and_meets_its_own_pod_security(
+        self, cluster: Cluster
+    ) -> None:
+        for document in install():
+            status, answer = apply(cluster, document)
+            assert status in (200, 201), answer
+        deployment = next(item for item in install() if item["kind"] == "Deployment")
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "as-the-deployment-makes-it", "namespace": NAMESPACE},
+            "spec": deployment["spec"]["template"]["spec"],
+        }
+        status, answer = cluster.request(
+            "POST", f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", pod
+        )
+        assert status == 201, answer
+
+    @pytest.mark.parametrize("verb", ["get", "list"])
+    def test_the_account_cannot_read_secrets(self, cluster: Cluster, verb: str) -> None:
+        for document in install()[:1] + rbac():
+            apply(cluster, document)
+        token = service_account_token(cluster)
+        path = "/api/v1/namespaces/default/secrets" + ("/any" if verb == "get" else "")
+        assert request(cluster.server, token, "GET", path)[0] == 403
+        allowed = "/apis/pagelet.dev/v1alpha1/modeldeployments"
+        assert request(cluster.server, token, "GET", allowed)[0] == 200
+
+
+def service_account_token(cluster: Cluster) -> str:
+    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{NAME}/token"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    status, answer = cluster.request("POST", path, body)
+    assert status == 201, answer
+    return str(answer["status"]["token"])
+
+
+PLURALS = {
+    "Namespace": "namespaces",
+    "CustomResourceDefinition": "customresourcedefinitions",
+    "ServiceAccount": "serviceaccounts",
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
+    "Deployment": "deployments",
+    "Service": "services",
+}
+
+
+def apply(cluster: Cluster, document: dict[str, Any]) -> tuple[int, Any]:
+    meta, version = document["metadata"], document["apiVersion"]
+    root = "/apis" if "/" in version else "/api"
+    scope = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
+    path = f"{root}/{version}{scope}/{PLURALS[document['kind']]}/{meta['name']}"
+    query = "?fieldManager=test&force=true&fieldValidation=Strict"
+    return cluster.request("PATCH", path + query, document, kind="application/apply-patch+yaml")
