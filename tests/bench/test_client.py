@@ -3,6 +3,7 @@
 from contextlib import asynccontextmanager
 
 import pytest
+
 from bench_server import (
     DONE,
     Script,
@@ -13,7 +14,6 @@ from bench_server import (
     token,
     usage,
 )
-
 from pagelet_bench.client import Dialect, Endpoint, complete, new_session
 from pagelet_bench.core.result import Outcome
 from pagelet_bench.core.workload import PlannedRequest

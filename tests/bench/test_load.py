@@ -3,7 +3,6 @@
 import asyncio
 
 from bench_server import ScriptedServer, completion, refusal
-
 from pagelet_bench import load
 from pagelet_bench.client import Dialect, Endpoint, new_session
 from pagelet_bench.core.result import Outcome

@@ -1,8 +1,8 @@
 """What is asked of an endpoint before it is loaded."""
 
 import pytest
-from bench_server import Script, ScriptedServer, completion, refusal
 
+from bench_server import Script, ScriptedServer, completion, refusal
 from pagelet_bench.client import Dialect, new_session
 from pagelet_bench.core.errors import UnreachableError, UsageError
 from pagelet_bench.probe import base_url, probe

@@ -81,8 +81,8 @@ class ScriptedServer:
     url: str = ""
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["ScriptedServer"]:
-        """Listen on a free loopback port until the block ends."""
+    async def listening(self, port: int = 0) -> AsyncIterator["ScriptedServer"]:
+        """Listen on the loopback address until the block ends; by default on a free port."""
         handlers: set[asyncio.Task[None]] = set()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,7 +90,7 @@ class ScriptedServer:
             handlers.add(task)
             task.add_done_callback(handlers.discard)
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(accept, "127.0.0.1", port)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self
