@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +114,17 @@ def request(
 
 
 @contextmanager
-def running(folder: Path, binaries: Path) -> Iterator[Cluster]:
-    """Start a control plane under `folder`; it has ended when the context has."""
+def running(
+    folder: Path, binaries: Path, establish: Callable[[Cluster], None]
+) -> Iterator[Cluster]:
+    """Start a control plane under `folder`; it has ended when the context has.
+
+    Args:
+        folder: For keys, logs and etcd's data.
+        binaries: Where etcd, kube-apiserver and the others are.
+        establish: Creates CRDs. Called before the controller manager starts, whose garbage
+            collector looks for new kinds every 30 s only.
+    """
     token = secrets.token_hex(16)
     client, peer, secure, manager = _free_ports(4)
     server = f"https://127.0.0.1:{secure}"
@@ -141,6 +150,7 @@ def running(folder: Path, binaries: Path) -> Iterator[Cluster]:
             binaries,
         )
         _wait_ready(cluster, api, folder / "api.log")
+        establish(cluster)
         if (binaries / "kube-controller-manager").exists():
             command = _controller_manager(binaries, folder, manager)
             stack.enter_context(_process(folder, "manager", command))

@@ -30,8 +30,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     binaries = kube_cluster.assets()
     if binaries is None:
         pytest.skip("KUBEBUILDER_ASSETS is not set to a folder with etcd and kube-apiserver")
-    with kube_cluster.running(tmp_path_factory.mktemp("cluster"), Path(binaries)) as found:
-        establish(found)
+    folder = tmp_path_factory.mktemp("cluster")
+    with kube_cluster.running(folder, Path(binaries), establish) as found:
         yield found
 
 
