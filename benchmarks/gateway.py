@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from pathlib import Path
 import uvloop
 
 BODY = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}'
+SPREAD_S = 2.0
+"""Streams begin over this time: the bar is for open streams, not for a burst of new ones."""
 STAMP = b'"stamp":'
 
 
@@ -31,7 +34,11 @@ def engine(port: int, interval_s: float, num_events: int) -> None:
     """Serve streams: one event each `interval_s`, or as fast as they are read when it is 0."""
 
     async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # only looked whether somebody listens
+            writer.close()
+            return
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         await reader.readexactly(length)
         writer.write(
@@ -104,16 +111,17 @@ async def read_stream(port: int, load: Load) -> None:
     tail, is_first = b"", True
     while data := await reader.read(262_144):
         now = time.monotonic()
-        parts = (tail + data).split(STAMP)
-        for part in parts[1:] if len(parts[-1]) > 20 else parts[1:-1]:
-            load.latencies_s.append(now - float(part[: part.index(b"}")]))
+        *whole, tail = (tail + data).split(b"\n\n")
+        for item in whole:
+            _, found, stamp = item.partition(STAMP)
+            if not found:
+                continue
+            load.latencies_s.append(now - float(stamp.removesuffix(b"}")))
+            load.num_events += 1
             if is_first:
                 load.first_s.append(now - asked_at)
                 is_first = False
-            load.num_events += 1
-        last = parts[-1]
-        tail = last[-40:] if len(last) > 20 else STAMP + last if len(parts) > 1 else last
-        load.num_whole += b"[DONE]" in data
+        load.num_whole += b"[DONE]" in b"".join(whole)
     writer.close()
 
 
@@ -142,8 +150,6 @@ def rss_mib(pid: int) -> float:
 
 
 def free_port() -> int:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -179,7 +185,7 @@ class Bench:
         """Start an engine and route the model to it; returns its port."""
         port = free_port()
         arguments = [__file__, "--engine", str(port), str(interval_s), str(num_events)]
-        self.engines.append(subprocess.Popen([sys.executable, *arguments]))
+        self.engines.append(subprocess.Popen([sys.executable, *arguments]))  # noqa: ASYNC220
         await wait_for(port)
         revision = {
             "name": f"m-{port}", "role": "stable", "weight": 100,
@@ -210,9 +216,9 @@ async def measure(streams: int, seconds: float) -> dict[str, object]:
             idle_mib = rss_mib(pid)
             rounds = []
             for _ in range(3):
-                direct = await run_load(port, streams, interval_s)
+                direct = await run_load(port, streams, SPREAD_S)
                 before_s = cpu_s(pid)
-                through = await run_load(bench.port, streams, interval_s)
+                through = await run_load(bench.port, streams, SPREAD_S)
                 used_s = cpu_s(pid) - before_s
                 rounds.append(compare(direct, through, used_s))
             loaded_mib = rss_mib(pid)
@@ -269,7 +275,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     report = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
         **uvloop.run(measure(options.streams, options.seconds)),
     }
     text = json.dumps(report, indent=2)

@@ -6,6 +6,7 @@ revisions that left the table are dropped when the table after that one arrives.
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -158,7 +159,9 @@ class Metrics:
             (*by_revision, "reason"),
         )  # fmt: skip
         self._add_table_series()
-        self._known: set[tuple[str, str]] = set()
+        self._routes: set[tuple[str, str]] = set()
+        self._labelled: set[tuple[str, str]] = set()
+        self._flying: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def _add_table_series(self) -> None:
         self.table_models = self._gauge("route_table_models", "Models in the obeyed table.")
@@ -195,14 +198,29 @@ class Metrics:
         for (model, revision), (weight, generation) in routes.items():
             self.weight.labels(model, revision).set(weight)
             self.generation.labels(model).set(generation)
-        for key in self._known - routes.keys():
+        flying = {key for key, count in self._flying.items() if count}
+        for key in self._labelled - routes.keys() - self._routes - flying:
             self._forget(*key)
-        self._known = set(routes)
+        self._labelled -= self._labelled - routes.keys() - self._routes - flying
+        self._routes = set(routes)
+
+    def begin(self, model: str, revision: str) -> None:
+        """Count a request as in flight."""
+        self._labelled.add((model, revision))
+        self._flying[model, revision] += 1
+        self.in_flight.labels(model, revision).set(self._flying[model, revision])
+
+    def end(self, model: str, revision: str) -> None:
+        """Undo one `begin`."""
+        self._flying[model, revision] -= 1
+        self.in_flight.labels(model, revision).set(self._flying[model, revision])
 
     def _forget(self, model: str, revision: str) -> None:
         key = {"model": model, "revision": revision}
-        for family in (self.requests, self.timeouts, self.streams_cut, self.ttft, self.e2e):
+        counters = (self.requests, self.timeouts, self.streams_cut)
+        for family in (*counters, self.ttft, self.e2e, self.in_flight):
             family.remove_by_labels(key)
+        self._flying.pop((model, revision), None)
         self.itl.labels(model, revision)
         self.itl.remove(model, revision)
 

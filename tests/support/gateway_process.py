@@ -138,10 +138,19 @@ async def post(
         return response.status, await response.read(), response.headers.copy()
 
 
-async def samples(session: aiohttp.ClientSession, gateway: GatewayProcess, name: str) -> Counter:
-    """A metric's values by outcome, reason or phase, over all models of one name."""
-    async with session.get(gateway.url + "/metrics") as answer:
-        text = await answer.text()
+async def samples(
+    session: aiohttp.ClientSession, gateway: GatewayProcess, name: str
+) -> Counter[str]:
+    """A metric's values by model and outcome, reason or phase, once nothing is in flight.
+
+    A client has its last byte a moment before the request is counted as ended.
+    """
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            async with session.get(gateway.url + "/metrics") as answer:
+                text = await answer.text()
+            if not re.search(r"^pagelet_gateway_requests_in_flight{.*} [1-9]", text, re.M):
+                break
     found: Counter[str] = Counter()
     for labels, value in re.findall(rf"^pagelet_gateway_{name}{{(.*)}} (\S+)$", text, re.M):
         named = dict(re.findall(r'(\w+)="([^"]*)"', labels))

@@ -61,12 +61,12 @@ class Proxy:
         )
         call = self._route(exchange, body, started_at)
         self._calls.add(call)
-        in_flight = self._metrics.in_flight.labels(call.model, call.revision)
-        in_flight.inc()
+        dealt_to = call.revision  # another may answer; begin and end must name the same
+        self._metrics.begin(call.model, dealt_to)
         try:
             await self._serve_while_listening(call)
         finally:
-            in_flight.dec()
+            self._metrics.end(call.model, dealt_to)
             self._calls.discard(call)
             call.count(self._metrics)
 

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,3 +165,21 @@ def test_any_value_in_any_field_is_taken_or_refused_never_a_crash(field, value):
 def test_any_bytes_are_taken_or_refused(raw):
     with pytest.raises(RouteTableError):
         parse(raw)
+
+
+NOT_IN_THE_SCHEMA = ("$.models[0].revisions", "$.models[0].revisions[1].name")
+"""Sums and uniqueness across objects; JSON Schema also takes 50.0 for an integer and NaN."""
+
+
+def test_the_schema_takes_the_example_and_refuses_what_the_parser_refuses():
+    schema = json.loads((ROOT / "docs/reference/route-table.schema.json").read_text())
+    example = json.loads((ROOT / "docs/reference/route-table.example.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    validator.validate(example)
+    assert not validator.is_valid(document(typo=1))
+    lenient = ("50.0", "nan")
+    for raw, path in BAD_TABLES:
+        is_whole = path in NOT_IN_THE_SCHEMA or any(value in str(raw) for value in lenient)
+        if isinstance(raw, dict) and not is_whole:
+            assert not validator.is_valid(raw), raw

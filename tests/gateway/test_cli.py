@@ -1,0 +1,24 @@
+import subprocess
+import sys
+
+
+def test_importing_the_command_imports_no_server():
+    code = (
+        "import sys, pagelet_gateway.cli;"
+        "heavy = {'aiohttp', 'uvicorn', 'fastapi', 'uvloop', 'prometheus_client', 'torch'};"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_value_that_cannot_work_is_exit_code_two_and_a_sentence(tmp_path):
+    command = [sys.executable, "-m", "pagelet", "gateway", "--route-table", str(tmp_path / "t")]
+    ended = subprocess.run(
+        [*command, "--max-body-bytes", "0"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 2
+    assert "max_body_bytes is 0; it must be above 0." in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from pagelet_gateway.config import GatewayConfig
+from pagelet_gateway.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", -1),
+        ("port", 65536),
+        ("drain_timeout_s", -1.0),
+        ("drain_delay_s", -0.1),
+        ("hold_s", -1.0),
+        ("max_body_bytes", 0),
+        ("max_attempts", 0),
+        ("body_timeout_s", 0.0),
+        ("connect_timeout_s", -2.0),
+        ("poll_interval_s", 0.0),
+    ],
+)
+def test_what_can_never_work_is_refused_with_field_and_value(field, value):
+    with pytest.raises(ConfigError, match=f"{field} is {value}"):
+        GatewayConfig(route_table=Path("x"), **{field: value})
+
+
+def test_the_defaults_work():
+    assert GatewayConfig(route_table=Path("x")).host == "127.0.0.1"

@@ -1,0 +1,32 @@
+import asyncio
+
+from pagelet_gateway.core.router import Router
+from pagelet_gateway.live_table import LiveTable
+from pagelet_gateway.metrics import Metrics
+
+EMPTY = b'{"schemaVersion": 1, "models": []}'
+
+
+async def test_a_refused_table_leaves_the_last_good_one():
+    router, metrics = Router(), Metrics()
+    live = LiveTable(router, metrics)
+    assert not live.offer(b"{")
+    assert router.table is None
+    assert live.offer(EMPTY)
+    good = router.table
+    assert not live.offer({"schemaVersion": 2, "models": []})
+    assert router.table is good
+    assert b"route_table_errors_total 2.0" in metrics.render()
+
+
+async def test_a_change_wakes_who_waits_for_it_and_only_then():
+    live = LiveTable(Router(), Metrics())
+    live.offer(EMPTY)
+    waiting = asyncio.create_task(live.change(20.0))
+    await asyncio.sleep(0)
+    live.offer(b"{")
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    live.offer(EMPTY)
+    assert await waiting
+    assert not await live.change(0.0)
