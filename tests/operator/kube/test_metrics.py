@@ -1,0 +1,51 @@
+"""The operator's series: what a resource's status says, and nothing of resources that are gone."""
+
+from pagelet_operator.core.model import ModelRef
+from pagelet_operator.kube.metrics import Metrics
+
+REF = ModelRef("models", "chat")
+STATUS = {"canary": {"weight": 25}, "stable": {"weight": 75}, "rollout": {"phase": "Progressing"}}
+
+
+def lines(metrics: Metrics) -> set[str]:
+    return set(metrics.exposition().decode().splitlines())
+
+
+def test_a_reconcile_shows_weights_and_phase() -> None:
+    metrics = Metrics()
+    metrics.succeeded(REF, STATUS, 0.2, 1000.0)
+    found = lines(metrics)
+    where = 'name="chat",namespace="models"'
+    assert f'pagelet_operator_requested_weight_percent{{{where},role="canary"}} 25.0' in found
+    assert f'pagelet_operator_requested_weight_percent{{{where},role="stable"}} 75.0' in found
+    assert f'pagelet_operator_phase{{{where},phase="Progressing"}} 1.0' in found
+    assert f'pagelet_operator_phase{{{where},phase="Stable"}} 0.0' in found
+    assert f"pagelet_operator_last_success_timestamp_seconds{{{where}}} 1000.0" in found
+    assert "pagelet_operator_reconcile_seconds_count 1.0" in found
+
+
+def test_a_canary_that_is_gone_has_weight_0() -> None:
+    metrics = Metrics()
+    metrics.succeeded(REF, STATUS, 0.2, 1000.0)
+    metrics.succeeded(REF, {"stable": {"weight": 100}}, 0.2, 1001.0)
+    assert any('role="canary"} 0.0' in line for line in lines(metrics))
+
+
+def test_a_resource_that_is_gone_has_no_series() -> None:
+    metrics = Metrics()
+    metrics.succeeded(REF, STATUS, 0.2, 1000.0)
+    metrics.forget(REF)
+    metrics.forget(REF)
+    assert not any('name="chat"' in line for line in lines(metrics))
+
+
+def test_errors_writes_and_the_queue_are_counted() -> None:
+    metrics = Metrics()
+    metrics.failed("Conflict")
+    metrics.wrote(3)
+    metrics.queued(2)
+    assert {
+        'pagelet_operator_reconcile_errors_total{kind="Conflict"} 1.0',
+        "pagelet_operator_writes_total 3.0",
+        "pagelet_operator_queue_length 2.0",
+    } <= lines(metrics)
