@@ -13,7 +13,7 @@ def engine_args(port):
     return (sys.executable, "-S", ENGINE, str(port))
 
 
-def scripted_engine(spec, name, port):
+def scripted_engine(spec, name, port, drain_s):
     """An `EngineCommand` that runs the scripted engine; its script is the pod's env SCRIPT."""
     return engine_args(port)
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,12 @@ from pagelet_operator.local.engine_command import EngineCommand, serve
 from pagelet_operator.local.probe import Probe
 from pagelet_operator.local.process import Command
 from pagelet_operator.local.route_file import RouteFile
-from pagelet_operator.local.service import Listener, Service, restart_delay_s
+from pagelet_operator.local.service import (
+    KILL_MARGIN_S,
+    Listener,
+    Service,
+    restart_delay_s,
+)
 from pagelet_operator.ports import UnavailableError
 
 SETTLE_S = 0.5
@@ -85,6 +91,7 @@ class ProcessRuntime:
         self._restart_delay = restart_delay
         self._revisions: dict[ModelRef, dict[str, _Revision]] = {}
         self._traffic: dict[object, Mapping[str, Any]] = {}
+        self._closing = asyncio.Event()
         self._ending: dict[asyncio.Task[None], _Replica] = {}
 
     async def observe(self, ref: ModelRef) -> Fleet:
@@ -102,7 +109,7 @@ class ProcessRuntime:
             UnavailableError: The route table cannot be written; nothing was ended.
         """
         revisions = self._revisions.setdefault(model.ref, {})
-        writes = sum(self._start_missing(model.ref, item, revisions) for item in plan.revisions)
+        writes = sum(self._start_missing(model, item, revisions) for item in plan.revisions)
         self._traffic[model.ref] = plan.traffic
         writes += self._publish()
         return writes + self._end_surplus(plan, revisions, model.request_timeout_s)
@@ -123,6 +130,7 @@ class ProcessRuntime:
 
     async def close(self, drain_s: float) -> None:
         """End every replica and return once all are gone; at most `drain_s`, then by force."""
+        self._closing.set()
         await asyncio.gather(*(replica.service.stop(drain_s) for replica in self._all()))
         if self._ending:
             await asyncio.wait(self._ending)
@@ -137,15 +145,15 @@ class ProcessRuntime:
         return [r for item in revisions for r in item.replicas] + list(self._ending.values())
 
     def _start_missing(
-        self, ref: ModelRef, item: RevisionPlan, revisions: dict[str, _Revision]
+        self, model: Model, item: RevisionPlan, revisions: dict[str, _Revision]
     ) -> int:
         revision = revisions.setdefault(item.revision, _Revision(item.template))
         missing = max(0, item.replicas - len(revision.replicas))
         for _ in range(missing):
-            revision.replicas.append(self._replica(ref, item, revision))
+            revision.replicas.append(self._replica(model, item, revision))
         return missing
 
-    def _replica(self, ref: ModelRef, item: RevisionPlan, revision: _Revision) -> _Replica:
+    def _replica(self, model: Model, item: RevisionPlan, revision: _Revision) -> _Replica:
         spec = template_spec(item.template)
         env = {**self._env, **{var.name: var.value for var in spec.pod.env}}
         gpu = None
@@ -159,10 +167,12 @@ class ProcessRuntime:
         revision.started += 1
         service = Service(
             name,
-            command=lambda port: Command(self._engine(spec, ref.name, port), env),
+            command=lambda port: Command(
+                self._engine(spec, model.ref.name, port, model.request_timeout_s), env
+            ),
             probe=self._probe,
             probe_path="/readyz",
-            log=self._log_dir / ref.namespace / f"{name}.log",
+            log=self._log_dir / model.ref.namespace / f"{name}.log",
             listener=lambda reason, text: self._listener(f"Replica{reason}", text),
             restart_delay=self._restart_delay,
         )
@@ -197,9 +207,10 @@ class ProcessRuntime:
 
     async def _settle_and_stop(self, service: Service, drain_s: float) -> None:
         if service.endpoint is not None:  # otherwise no request is on its way to it
-            await asyncio.sleep(self._settle_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._settle_s)
         self._listener("ReplicaEnding", f"{service.name} finishes its requests and ends")
-        await service.stop(drain_s)
+        await service.stop(drain_s + KILL_MARGIN_S)
 
 
 def _observed(name: str, revision: _Revision) -> RevisionFleet:

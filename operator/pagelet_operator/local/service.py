@@ -34,6 +34,10 @@ STEADY_S = 60.0
 """Ready for this long, a child's earlier exits are forgotten."""
 
 
+KILL_MARGIN_S = 5.0
+"""How much longer than its own drain a child may take to end: it tells clients why first."""
+
+
 def restart_delay_s(exits: int) -> float:
     """Return the wait before the next start after `exits` exits in a row: 1, 2, 4 … 60 s."""
     # The bound on the exponent keeps a child that crashes for days from an overflow.

@@ -11,6 +11,7 @@ a decision asked for, and four times a second to look at the files.
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pagelet_operator.core.rollout import RolloutState
 from pagelet_operator.local.notices import Notices
 from pagelet_operator.local.report import Event, Report
 from pagelet_operator.local.runtime import SETTLE_S, ProcessRuntime
-from pagelet_operator.local.service import Service
+from pagelet_operator.local.service import KILL_MARGIN_S, Service
 from pagelet_operator.local.spec_files import Resources, SpecFiles
 from pagelet_operator.local.standing import decision_event, row, serves
 from pagelet_operator.ports import UnavailableError
@@ -250,10 +251,10 @@ class Supervisor:
 
     async def _end_in_order(self) -> int:
         started_at = time.monotonic()
-        await self._gateway.stop(self._drain_s)
-        left_s = max(1.0, self._drain_s - (time.monotonic() - started_at))
+        await self._gateway.stop(self._drain_s + KILL_MARGIN_S)
+        left_s = max(KILL_MARGIN_S, self._drain_s - (time.monotonic() - started_at))
         await self._runtime.close(left_s)
-        cut = self._gateway.exit_code not in (0, None)
+        cut = self._gateway.exit_code in (1, -signal.SIGKILL)
         message = "the time was up for some requests" if cut else "nothing is left running"
         self._report.event(Event(reason="Stopped", message=message))
         return 1 if cut else 0

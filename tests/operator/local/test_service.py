@@ -47,7 +47,8 @@ async def ready(made):
 async def order(url, **what):
     async with aiohttp.ClientSession() as session:
         try:
-            await session.post(f"{url}/order", json=what)
+            async with session.post(f"{url}/order", json=what) as answer:
+                await answer.read()
         except aiohttp.ClientError:
             assert "exit" in what
 
