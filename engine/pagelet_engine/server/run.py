@@ -33,8 +33,8 @@ from pagelet_engine.text.vocabulary import TextModel, load_text_model
 
 EXIT_DRAINED, EXIT_BROKEN, EXIT_CONFIG = 0, 1, 2
 
-_FLUSH_S = 1.0
-"""How long a stream that was cut may take to send its error event."""
+_FLUSH_S = 2
+"""How long a stream that was cut may take to send its error event, seconds."""
 
 _KEEP_ALIVE_S = 75
 """Idle connections stay open longer than a gateway's pool keeps them, so it is the gateway that
@@ -90,7 +90,7 @@ class _Server:
                 server_header=False,
                 backlog=1024,
                 timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=int(_FLUSH_S),
+                timeout_graceful_shutdown=_FLUSH_S,
             )
         )
 
@@ -133,7 +133,6 @@ class _Server:
         error = await engine.wait_dead()
         self._service.lifecycle.fail()
         _log.error("engine_died", reason=str(error))
-        await self._flush()
         return EXIT_BROKEN
 
     async def _load(self, engine: EngineClient) -> tuple[TextModel, Ready]:
@@ -175,14 +174,7 @@ class _Server:
         self._service.fail_all(
             UnavailableError("The server had to exit before the answer was complete.")
         )
-        await self._flush()
         return EXIT_BROKEN
-
-    async def _flush(self) -> None:
-        """Let streams that were cut tell their clients so."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FLUSH_S):
-                await self._service.lifecycle.wait_idle()
 
     def _show_stage(self, name: str) -> None:
         self._service.stage = name

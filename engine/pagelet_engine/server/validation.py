@@ -10,6 +10,7 @@ from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError, UnknownModelError
 from pagelet_engine.server.errors import BadRequestError
 from pagelet_engine.server.protocol import (
+    MAX_MESSAGES,
     NO_EFFECT,
     OFF_VALUES,
     ChatCompletionRequest,
@@ -20,6 +21,7 @@ COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for plain completions; chat takes the rest of the context."""
 
 _MAX_NAME_CHARS = 100
+_MAX_KEYS = 1024
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -32,8 +34,11 @@ def validate(body: type[Body], raw: dict[str, Any]) -> Body:
             be somebody's prompt.
     """
     offered = body.model_fields
+    for name in raw:
+        if name not in offered and name not in OFF_VALUES and name not in NO_EFFECT:
+            raise _unknown(name)
     cleaned = {
-        name: _without_nulls(value)
+        name: _without_nulls(name, value)
         for name, value in raw.items()
         if value is not None and name not in NO_EFFECT
     }
@@ -160,13 +165,28 @@ def _is_off(value: object, allowed: tuple[Any, ...]) -> bool:
     return any(value == off and isinstance(value, bool) == isinstance(off, bool) for off in allowed)
 
 
-def _without_nulls(value: object) -> object:
-    """Drop nulls from messages and options: clients send back what they were given."""
+def _without_nulls(name: str, value: object) -> object:
+    """Drop nulls from messages and options: clients send back what they were given.
+
+    Bounds what is looked at, too: an error report for each of a million keys would take seconds.
+    """
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [_without_nulls(item) for item in value]
-    if isinstance(value, dict):
-        return {key: item for key, item in value.items() if item is not None}
-    return value
+        return [_without_nulls(name, item) for item in value[: MAX_MESSAGES + 1]]
+    if not isinstance(value, dict):
+        return value
+    if len(value) > _MAX_KEYS:
+        raise BadRequestError(
+            f"An object in {name} has {len(value)} fields; at most {_MAX_KEYS} are allowed.",
+            code="invalid_value",
+            param=name,
+        )
+    return {key: item for key, item in value.items() if item is not None}
+
+
+def _unknown(name: str) -> BadRequestError:
+    name = name[:_MAX_NAME_CHARS]
+    message = f"Unrecognized request argument supplied: {name}."
+    return BadRequestError(message, code="unknown_parameter", param=name)
 
 
 def _bad_request(error: ErrorDetails) -> BadRequestError:
@@ -175,7 +195,7 @@ def _bad_request(error: ErrorDetails) -> BadRequestError:
         case "missing":
             code, message = "missing_required_parameter", f"Missing required parameter: {param}."
         case "extra_forbidden":
-            code, message = "unknown_parameter", f"Unrecognized request argument supplied: {param}."
+            return _unknown(param)
         case kind:
             is_type = kind.endswith("_type") or kind == "model_type"
             code = "invalid_type" if is_type else "invalid_value"

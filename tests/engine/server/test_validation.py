@@ -16,7 +16,7 @@ from server_process import echo_server
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "hello"}]
 CONTEXT = 1024
-BODY_LIMIT = 64 * 1024
+BODY_LIMIT = 256 * 1024
 
 
 def chat(**fields):
@@ -64,8 +64,11 @@ CASES = [
     (chat(model=7), TYPE, "model"),
     (without(chat(), "messages"), MISSING, "messages"),
     (chat(messages=[]), VALUE, "messages"),
+    (chat(messages=HELLO * 4097), VALUE, "messages"),
     (chat(messages="hello"), TYPE, "messages"),
     (chat(messages=["hello"]), TYPE, "messages[0]"),
+    (message(**{f"k{i}": 1 for i in range(1025)}), VALUE, "messages"),
+    (chat(**{"k" * 5000: 1}), UNKNOWN, "k" * 100),
     (message(role="tool"), VALUE, "messages[0].role"),
     (message(role=None), MISSING, "messages[0].role"),
     (message(content=None), MISSING, "messages[0].content"),
@@ -115,7 +118,7 @@ CASES = [
     (chat(ignore_eos=1), TYPE, "ignore_eos"),
     (without(text(), "prompt"), MISSING, "prompt"),
     (text(prompt=""), VALUE, "prompt"),
-    (text(prompt=[]), TYPE, "prompt"),
+    (text(prompt=[]), VALUE, "prompt"),
     (text(prompt=[[]]), VALUE, "prompt"),
     (text(prompt=["a", 1]), TYPE, "prompt"),
     (text(prompt=[1, True]), TYPE, "prompt"),

@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pagelet_engine.text.detokenizer import Detokenizer, StopStrings
@@ -55,6 +55,7 @@ short = st.text("ab", max_size=14)
 stop_lists = st.lists(st.text("ab", min_size=1, max_size=4), max_size=4)
 
 
+@example(whole="aba", stops=["aba", "b"], positions=[])
 @given(whole=short, stops=stop_lists, positions=cuts)
 def test_stop_strings_are_found_wherever_the_pieces_break(whole, stops, positions):
     finder = StopStrings(stops)
