@@ -68,6 +68,10 @@ def test_an_event_is_out_as_soon_as_its_last_line_end_has_begun(ending):
     assert parser.feed(f"data: 1{ending}{ending}".encode()[: len("data: 1") + len(ending) + 1])
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_field():
+    assert parse(b"\xef\xbb\xbfdata: a\n\n", [1, 2]) == [SseEvent("message", b"a")]
+
+
 def test_several_data_lines_are_joined():
     assert parse(b"data: a\ndata: b\n\n", []) == [SseEvent("message", b"a\nb")]
 

@@ -41,7 +41,7 @@ def test_usage_beside_the_choices_counts_too_and_null_does_not():
 
 
 def test_a_token_whose_text_is_held_back_is_a_token():
-    assert read(chunk(""), chunk("é")).token_times_s == [0.0, 1.0]
+    assert read(chunk(""), chunk(""), chunk("é")).token_times_s == [0.0, 1.0, 2.0]
 
 
 def test_a_closing_event_without_text_is_no_token():
