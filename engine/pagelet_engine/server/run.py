@@ -9,12 +9,15 @@ model loads. Exit codes:
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import structlog
 import uvicorn
@@ -39,6 +42,8 @@ _FLUSH_S = 2
 _KEEP_ALIVE_S = 75
 """Idle connections stay open longer than a gateway's pool keeps them, so it is the gateway that
 closes, and never sends a request into a closing connection."""
+
+Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
 
@@ -142,7 +147,7 @@ class _Server:
             ConfigError: Either cannot be done as configured.
             EngineDeadError: The engine process died while loading.
         """
-        text = asyncio.create_task(asyncio.to_thread(_load_text, self._config))
+        text = _in_daemon_thread(lambda: _load_text(self._config))
         ready = asyncio.create_task(engine.wait_ready())
         try:
             # gather gives the first error at once, whichever side it is on.
@@ -217,6 +222,30 @@ def _load_text(config: EngineConfig) -> TextModel:
     if is_dummy(config.model):
         return load_text_model(config.model, None)
     return load_text_model(config.model, resolve_source(config.model, config.revision))
+
+
+def _in_daemon_thread(work: Callable[[], Result]) -> "asyncio.Future[Result]":
+    """Run `work` on a thread that exiting does not wait for: a download can take minutes."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def settle(outcome: "concurrent.futures.Future[Result]") -> None:
+        if future.cancelled():
+            return
+        error = outcome.exception()
+        future.set_result(outcome.result()) if error is None else future.set_exception(error)
+
+    def run() -> None:
+        outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()
+        try:
+            outcome.set_result(work())
+        except Exception as error:  # noqa: BLE001 - raised again in the event loop
+            outcome.set_exception(error)
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=run, name="load-text", daemon=True).start()
+    return future
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -47,6 +47,16 @@ def test_a_server_told_to_stop_while_loading_stops():
         assert server.exit_code() == 0
 
 
+def test_a_server_told_to_stop_does_not_wait_for_a_model_that_is_slow_to_read(tmp_path):
+    os.mkfifo(tmp_path / "tokenizer.json")  # reading it would wait for a writer, for ever
+    (tmp_path / "config.json").write_text("{}")
+    with echo_server(model={"model": str(tmp_path)}) as server:
+        server.wait_listening()
+        server.wait_for("stage")
+        server.signal(signal.SIGTERM)
+        assert server.exit_code() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_open_streams_finish_while_new_requests_are_sent_elsewhere(number):
     with echo_server(*SLOW) as server:
