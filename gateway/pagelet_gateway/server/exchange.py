@@ -5,7 +5,6 @@ import contextlib
 import re
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -173,11 +172,3 @@ def error_object(error: RefusalError) -> bytes:
         "code": error.code,
     }
     return msgspec.json.encode({"error": fields})
-
-
-def phrase(status: int) -> str:
-    """What a status is called, for log lines."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "unknown"

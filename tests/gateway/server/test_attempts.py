@@ -161,6 +161,32 @@ async def test_with_every_endpoint_down_the_answer_is_503_and_attempts_are_few(
         assert elapsed_s < WAIT_S
 
 
+async def test_a_failed_attempt_is_not_in_flight_any_more(gateway, session):
+    async with Upstream(resets) as one, Upstream(answers) as two:
+        gateway.apply(model("m", {"m-1": (100, [one.url, two.url])}))
+        for _ in range(4):
+            await post(session, gateway.url + PATH, {"model": "m"})
+        one.script = answers
+        failed = len(one.received)
+        for _ in range(8):
+            await post(session, gateway.url + PATH, {"model": "m"})
+        assert len(one.received) - failed == 4  # turns, as between equals
+
+
+async def test_an_endpoint_that_refused_before_is_asked_when_the_last_other_one_refuses(
+    gateway, session
+):
+    async with Upstream(answers) as one, Upstream(answers) as two:
+        gateway.apply(model("m", {"m-1": (100, [one.url, two.url])}))
+        one.is_draining = True
+        for _ in range(2):
+            assert (await post(session, gateway.url + PATH, {"model": "m"}))[0] == 200
+        one.is_draining, two.is_draining = False, True
+        status, _, _ = await post(session, gateway.url + PATH, {"model": "m"})
+        assert status == 200
+        assert len(one.received) == 2
+
+
 async def test_a_canary_that_refuses_spills_to_stable_and_says_so(gateway, session):
     async with Upstream(answers) as stable:
         gateway.apply(model("m", {"m-1": (0, []), "m-2": (100, [closed_port()])}))

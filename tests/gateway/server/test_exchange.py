@@ -6,6 +6,8 @@ import pytest
 
 from gateway_process import GatewayProcess, model, post
 from gateway_upstream import Upstream
+from pagelet_gateway.errors import BodyTimeoutError
+from pagelet_gateway.server.exchange import Exchange
 
 PATH = "/v1/completions"
 
@@ -82,3 +84,15 @@ async def test_a_compressed_body_is_refused(gateway, session):
 @pytest.mark.parametrize("head", [b"GARBAGE\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n"])
 async def test_what_is_not_http_is_refused(gateway, head):
     assert (await raw(gateway, head)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_body_that_trickles_is_refused_in_time():
+    async def never() -> dict[str, object]:
+        await asyncio.sleep(60)
+        return {}
+
+    scope = {"method": "POST", "path": PATH, "headers": []}
+    exchange = Exchange(scope, never, never, closes=False)
+    with pytest.raises(BodyTimeoutError, match=r"within 0\.01 s"):
+        await exchange.read_body(max_bytes=10, timeout_s=0.01)
+    assert exchange.closes

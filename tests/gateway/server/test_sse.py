@@ -111,6 +111,14 @@ def test_plain_chunks_take_the_plain_path(monkeypatch):
     assert gate.is_finished
 
 
+def test_events_with_a_name_or_a_comment_before_them_are_counted():
+    gate = EventGate()
+    gate.feed(event("first"))
+    gate.feed(event("a") + b"event: x\ndata: {}\n\n" + event("b"))
+    gate.feed(event("c") + b": ping\n\n" + event("d"))
+    assert gate.num_events == 6
+
+
 def test_the_role_is_not_a_token():
     gate = EventGate()
     gate.feed(ROLE)
