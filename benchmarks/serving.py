@@ -59,6 +59,10 @@ class Measurement:
         return sum(process.pss_bytes for process in self.memory) / MIB
 
 
+class Interrupted(BenchError):
+    """Somebody ended the benchmark; its server has been stopped."""
+
+
 async def measure_load(url: str, model: str | None, profile: Profile) -> Report:
     """Run one profile to its end."""
     options = BenchOptions(
@@ -66,7 +70,7 @@ async def measure_load(url: str, model: str | None, profile: Profile) -> Report:
     )
     run = await measure(options)
     if run.was_interrupted:
-        raise KeyboardInterrupt
+        raise Interrupted("interrupted; nothing was saved.")
     return run.report
 
 
@@ -93,8 +97,9 @@ async def measure_command(name: str, command: list[str], model: str | None) -> M
                     first_token_s=server.first_token_s,
                     memory=tree_memory(server.pid),
                 )
-        except BenchError:
-            sys.stderr.write(_tail(log))
+        except BenchError as error:
+            if not isinstance(error, Interrupted):
+                sys.stderr.write(_tail(log))
             raise
 
 
@@ -156,7 +161,7 @@ def save(measured: list[Measurement], path: Path, started_at: datetime) -> None:
 
 
 def main() -> int:
-    """Run the benchmark and return the exit code: 0 fine, 1 requests failed, 2 not measured."""
+    """Run the benchmark and return the exit code: 0 fine, 1 failures, 2 not measured, 130."""
     started_at = datetime.now(UTC)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", default=SOURCE, help="model for `pagelet serve`")
@@ -172,7 +177,7 @@ def main() -> int:
         measured = asyncio.run(measure_all(arguments))
     except BenchError as error:
         print(f"serving: {error}", file=sys.stderr)
-        return 2
+        return 130 if isinstance(error, Interrupted) else 2
     save(measured, arguments.output, started_at)
     return 1 if any(each.single.failed or each.mixed.failed for each in measured) else 0
 

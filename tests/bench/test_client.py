@@ -128,7 +128,7 @@ async def test_a_refusal_that_is_not_json_is_shown_as_it_is():
 
 
 async def test_a_redirect_is_not_followed():
-    found, detail = await outcome_of(b"", status=307)
+    found, detail = await outcome_of(b"", status=307, location="http://127.0.0.1:9/elsewhere")
     assert (found, detail[:8]) == (Outcome.REFUSED, "HTTP 307")
 
 

@@ -23,6 +23,7 @@ class Script:
     status: int = 200
     content_type: str = "text/event-stream"
     breaks: bool = False
+    location: str = "/"
 
 
 def event(body: object) -> bytes:
@@ -135,6 +136,7 @@ class ScriptedServer:
 async def _send(writer: asyncio.StreamWriter, script: Script) -> None:
     writer.write(
         f"HTTP/1.1 {script.status} Scripted\r\nContent-Type: {script.content_type}\r\n"
+        f"Location: {script.location}\r\n"
         f"Transfer-Encoding: chunked\r\n\r\n".encode()
     )
     for step in script.steps:
