@@ -1,6 +1,7 @@
 """The live table on a terminal: how all models stand, with events scrolling above it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -26,17 +27,20 @@ class LiveReport:
         """Write the event above the table."""
         alarming = any(word in event.reason for word in _ALARMING)
         style = "bold green" if event.reason == "Serving" else "yellow" if alarming else ""
-        self._console.print(Text(plain_line(event, datetime.now(UTC)), style=style))
+        with suppress(OSError):  # the terminal is gone; serving ends in order, or goes on
+            self._console.print(Text(plain_line(event, datetime.now(UTC)), style=style))
 
     def rows(self, rows: Sequence[Row]) -> None:
         """Redraw the table if it changed."""
         if tuple(rows) != self._rows:
             self._rows = tuple(rows)
-            self._live.update(table(rows), refresh=True)
+            with suppress(OSError):
+                self._live.update(table(rows), refresh=True)
 
     def close(self) -> None:
         """Leave the last table standing and give the terminal back."""
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -1,6 +1,7 @@
 """What `pagelet up` tells the one who started it, as data and in three forms."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,14 +68,21 @@ class LineReport:
         line = json_line(event, now) if self._as_json else plain_line(event, now)
         try:
             print(line, file=self._out, flush=True)
-        except (BrokenPipeError, ValueError):
-            return  # the reader has left; serving goes on
+        except OSError:
+            _discard(self._out)  # the reader has left; serving goes on
 
     def rows(self, rows: Sequence[Row]) -> None:
         """Say nothing: every change of a row comes with an event."""
 
     def close(self) -> None:
         """Do nothing: lines leave no trace on a terminal."""
+
+
+def _discard(out: TextIO) -> None:
+    """Let what is buffered, and all that follows, go nowhere, or the exit would fail on it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
 
 
 def plain_line(event: Event, now: datetime) -> str:

@@ -1,4 +1,5 @@
 import io
+import os
 
 from rich.console import Console
 
@@ -40,3 +41,17 @@ def test_the_cursor_is_given_back():
     screen = console()
     LiveReport(screen).close()
     assert screen.file.getvalue().rstrip("\n").endswith("\x1b[?25h")
+
+
+def test_a_terminal_that_is_gone_stops_nothing():
+    screen = console()
+    report = LiveReport(screen)
+    master, slave = os.openpty()
+    os.close(master)
+    with os.fdopen(slave, "w", buffering=1) as gone:
+        screen.file = gone
+        report.event(Event(reason="StepCompleted", message="to 25 %", model="chat"))
+        report.rows([ROW])
+        report.close()
+        screen.file = io.StringIO()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), gone.fileno())

@@ -1,4 +1,3 @@
-import contextlib
 import io
 import json
 import os
@@ -44,5 +43,4 @@ def test_a_reader_who_left_stops_nothing():
     report.event(STEP)
     report.event(STEP)
     report.close()
-    with contextlib.suppress(BrokenPipeError):
-        out.close()
+    out.close()  # flushes what was buffered, and must not fail on it
