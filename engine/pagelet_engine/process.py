@@ -20,21 +20,28 @@ import socket
 import sys
 import threading
 import traceback
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
 from pagelet_engine.config import EngineConfig
-from pagelet_engine.engine import Engine, build_engine
 from pagelet_engine.errors import ConfigError, ProtocolError
 from pagelet_engine.framing import decode_command, read_frame, write_message
 from pagelet_engine.messages import Abort, Command, Fatal, Stage, Stepped, Submit, TokenOutput
+
+if TYPE_CHECKING:
+    from pagelet_engine.engine import Engine
 
 HEARTBEAT_S = 0.5
 """Longest silence while idle, seconds; the API process reads silence as a hang."""
 EXIT_PEER_CLOSED = 0
 EXIT_BUG = 1
 EXIT_CONFIG = 2
+
+SPIN_COUNT = "1000"
+"""How often an idle OpenMP thread looks for work before it sleeps.
+PERF: libgomp's default spins for milliseconds, on a core the other thread may need: with the
+machine also busy serving HTTP, throughput fell to half and less."""
 
 Inbox = queue.SimpleQueue[Command]
 
@@ -47,22 +54,38 @@ def main(arguments: list[str] | None = None) -> int:
     inbox: Inbox = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, inbox), name="reader", daemon=True).start()
     try:
-        config = msgspec.json.decode(options.config, type=EngineConfig)
-        engine = build_engine(config, lambda name: write_message(connection, Stage(name)))
+        engine = _build(_parse_config(options.config), connection)
         write_message(connection, engine.ready)
         # PERF: what start-up made lives for ever; the collector need not walk it again.
         gc.freeze()
         _serve(engine, inbox, connection)
     except (BrokenPipeError, ConnectionResetError):
         return EXIT_PEER_CLOSED
-    except (ConfigError, msgspec.MsgspecError) as error:
+    except ConfigError as error:
         return _die(connection, str(error), config=True)
     except Exception as error:  # noqa: BLE001 - the outer loop: say it, count it out, end
         traceback.print_exc()
         return _die(connection, f"{type(error).__name__}: {error}", config=False)
 
 
-def _serve(engine: Engine, inbox: Inbox, connection: socket.socket) -> NoReturn:
+def _parse_config(text: str) -> EngineConfig:
+    try:
+        return msgspec.json.decode(text, type=EngineConfig)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"--config is not an EngineConfig as JSON: {error}.") from error
+
+
+def _build(config: EngineConfig, connection: socket.socket) -> "Engine":
+    # Imported here, after the variable libgomp reads while it is loaded, and after the reader
+    # thread: importing torch takes a second, in which the peer may already leave.
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    write_message(connection, Stage("importing torch"))
+    from pagelet_engine.engine import build_engine
+
+    return build_engine(config, lambda name: write_message(connection, Stage(name)))
+
+
+def _serve(engine: "Engine", inbox: Inbox, connection: socket.socket) -> NoReturn:
     """Step for ever; ends by an exception only."""
     while True:
         outputs = _obey(engine, _drain(inbox, wait=not engine.has_work))
@@ -83,7 +106,7 @@ def _drain(inbox: Inbox, *, wait: bool) -> list[Command]:
         return commands
 
 
-def _obey(engine: Engine, commands: list[Command]) -> list[TokenOutput]:
+def _obey(engine: "Engine", commands: list[Command]) -> list[TokenOutput]:
     """Carry out commands; return the last outputs of sequences that were refused."""
     refused: list[TokenOutput] = []
     for command in commands:
