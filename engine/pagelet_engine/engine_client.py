@@ -76,15 +76,16 @@ class Generation:
             EngineDeadError: The engine process is gone.
         """
         await self._changed.wait()
-        if self._error is not None:
+        if self._error is not None and not self._token_ids:
             raise self._error
         if self._is_read:
             raise StopAsyncIteration
-        if self._finish_reason is None:
+        finish_reason = None if self._error is not None else self._finish_reason
+        self._is_read = finish_reason is not None
+        if self._finish_reason is None and self._error is None:
             self._changed.clear()
-        self._is_read = self._finish_reason is not None
         token_ids, self._token_ids = self._token_ids, []
-        return TokenOutput(self.seq_id, token_ids, self._finish_reason)
+        return TokenOutput(self.seq_id, token_ids, finish_reason)
 
     def abort(self) -> None:
         """Stop generating and free the sequence's blocks; nothing happens if it has ended."""
@@ -99,7 +100,7 @@ class Generation:
         self._changed.set()
 
     def fail(self, error: EngineError) -> None:
-        """End with `error`, whatever has not been read yet."""
+        """End with `error`, once the tokens that did arrive have been read."""
         self._error = error
         self._changed.set()
 

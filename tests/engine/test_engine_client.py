@@ -106,6 +106,17 @@ async def test_one_failing_sequence_leaves_the_others_alone(start):
     assert await tokens(good) == ([1] * 100, FinishReason.LENGTH)
 
 
+async def test_tokens_that_arrived_are_read_before_the_error(start):
+    client = await start()
+    await client.wait_ready()
+    bad = client.submit([7], SamplingParams(max_tokens=100, seed=int(Fault.NAN)))
+    # The fault comes after two tokens; this longer one ends later, and nobody has read yet.
+    await tokens(client.submit([1], SamplingParams(max_tokens=100)))
+    assert (await anext(bad)).token_ids == [7, 7]
+    with pytest.raises(GenerationError):
+        await anext(bad)
+
+
 @pytest.mark.parametrize("fault", [Fault.DIE, Fault.GARBAGE])
 async def test_the_end_of_the_process_reaches_every_open_sequence(start, fault):
     client = await start("--step-seconds", "0.01")
