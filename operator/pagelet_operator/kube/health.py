@@ -8,6 +8,7 @@ since a restart of the operator would not bring it back.
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 
@@ -38,9 +39,9 @@ async def serving(
         OSError: The port is taken.
     """
     app = web.Application()
-    app.router.add_get("/healthz", lambda _: _healthz(controller))
-    app.router.add_get("/readyz", lambda _: _readyz(controller))
-    app.router.add_get("/metrics", lambda _: _metrics(metrics))
+    app.router.add_get("/healthz", partial(_healthz, controller))
+    app.router.add_get("/readyz", partial(_readyz, controller))
+    app.router.add_get("/metrics", partial(_metrics, metrics))
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:
@@ -51,16 +52,16 @@ async def serving(
         await runner.cleanup()
 
 
-async def _healthz(controller: Controller) -> web.Response:
+async def _healthz(controller: Controller, _: web.Request) -> web.Response:
     stuck = verdict(controller, time.monotonic())
     return web.Response(text=f"{stuck or 'ok'}\n", status=503 if stuck else 200)
 
 
-async def _readyz(controller: Controller) -> web.Response:
+async def _readyz(controller: Controller, _: web.Request) -> web.Response:
     ready = controller.listed_at is not None
     text = "ok" if ready else "the resources have not been listed yet"
     return web.Response(text=f"{text}\n", status=200 if ready else 503)
 
 
-async def _metrics(metrics: Metrics) -> web.Response:
+async def _metrics(metrics: Metrics, _: web.Request) -> web.Response:
     return web.Response(body=metrics.exposition(), content_type="text/plain", charset="utf-8")
