@@ -125,6 +125,9 @@ def test_an_edit_under_load_rolls_out_by_its_steps_without_a_failed_request(tmp_
             write(file, edited(maxModelLen=-1))
             refusal = up.wait_for("Refused")["message"]
             up.wait_for("Promoted", within_s=120)
+            write(file, edited(maxModelLen=5_000_000))
+            impossible = up.wait_for("ReplicaFailed", phase="Failed", within_s=120)["message"]
+            write(file, edited(maxModelLen=1024))
             done = load.num_done
             until_sync(lambda: load.num_done > done + 6, within_s=120)
             until_sync(lambda: not is_alive(old), within_s=60)
@@ -135,6 +138,7 @@ def test_an_edit_under_load_rolls_out_by_its_steps_without_a_failed_request(tmp_
         assert load.revisions[-1] == new_name
         weights = [e["weights"].get(new_name) for e in up.events if e.get("weights")]
         assert [w for w in weights if w] == [20, 60, 100]
+        assert "5000000" in impossible.replace("_", "").replace(",", "")
         assert f"{file}: spec.engine.maxModelLen" in refusal
         assert [item["name"] for item in up.routes()["models"][0]["revisions"]] == [new_name]
         up.interrupt()

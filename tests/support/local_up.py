@@ -46,12 +46,13 @@ class Up:
         options = ["--json", f"--port={port}", f"--state-dir={state_dir}"]
         program = ["-m", "pagelet", "up"] if real else [__file__]
         name, _, value = self.mark.partition("=")
+        paths = filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))
         self.process = subprocess.Popen(
             [sys.executable, *program, *map(str, files), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, name: value, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, name: value, "PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,
         )
         self.state_dir = Path(state_dir)

@@ -11,7 +11,7 @@ from pagelet_operator.local.devices import visible_gpus
 from pagelet_operator.local.engine_command import EngineCommand, pagelet, serve
 from pagelet_operator.local.free_port import free_port, is_free
 from pagelet_operator.local.notices import Notices
-from pagelet_operator.local.probe import HttpProbe
+from pagelet_operator.local.probe import HttpProbe, Probe
 from pagelet_operator.local.process import Command
 from pagelet_operator.local.report import Event, Report
 from pagelet_operator.local.route_file import RouteFile
@@ -60,27 +60,34 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
     out = report()
     try:
         async with HttpProbe() as probe:
-            notices = Notices()
-            supervisor = Supervisor(
-                files=files,
-                runtime=ProcessRuntime(
-                    routes=routes,
-                    log_dir=config.log_dir,
-                    probe=probe,
-                    listener=notices,
-                    engine=config.engine,
-                    gpus=await asyncio.to_thread(visible_gpus, os.environ),
-                ),
-                gateway=_gateway(config, port, routes.path, probe, notices),
-                notices=notices,
-                report=out,
-                url=f"{_url(config.host, port)}/v1",
-                drain_s=config.drain_s,
-            )
+            supervisor = await _supervisor(config, files, routes, port, probe, out)
             _begin(config, supervisor, out, f"{_url(config.host, port)}/v1")
             return await supervisor.run()
     finally:
         out.close()
+
+
+async def _supervisor(
+    config: UpConfig, files: SpecFiles, routes: RouteFile, port: int, probe: Probe, out: Report
+) -> Supervisor:
+    notices = Notices()
+    runtime = ProcessRuntime(
+        routes=routes,
+        log_dir=config.log_dir,
+        probe=probe,
+        listener=notices,
+        engine=config.engine,
+        gpus=await asyncio.to_thread(visible_gpus, os.environ),
+    )
+    return Supervisor(
+        files=files,
+        runtime=runtime,
+        gateway=_gateway(config, port, routes.path, probe, notices),
+        notices=notices,
+        report=out,
+        url=f"{_url(config.host, port)}/v1",
+        drain_s=config.drain_s,
+    )
 
 
 def _begin(config: UpConfig, supervisor: Supervisor, out: Report, url: str) -> None:
@@ -92,9 +99,7 @@ def _begin(config: UpConfig, supervisor: Supervisor, out: Report, url: str) -> N
     out.event(Event(reason="Starting", message=message, details=details))
 
 
-def _gateway(
-    config: UpConfig, port: int, routes: Path, probe: HttpProbe, notices: Notices
-) -> Service:
+def _gateway(config: UpConfig, port: int, routes: Path, probe: Probe, notices: Notices) -> Service:
     return Service(
         "gateway",
         command=lambda chosen: Command(

@@ -166,6 +166,7 @@ async def test_a_table_that_cannot_be_written_ends_nothing(runtime_of, tmp_path)
     with pytest.raises(UnavailableError):
         await runtime.remove(a_model())
     assert pids(runtime) == before
+    assert set((await runtime.observe(a_model().ref)).revisions) == {"chat-a", "chat-b"}
     (tmp_path / "routes.json.new").rmdir()
     assert await runtime.remove(a_model()) > 0
     await until(lambda: runtime._all() == [])
