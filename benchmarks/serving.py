@@ -161,7 +161,7 @@ def save(measured: list[Measurement], path: Path, started_at: datetime) -> None:
 
 
 def main() -> int:
-    """Run the benchmark and return the exit code: 0 fine, 1 failures, 2 not measured, 130."""
+    """Run it and return the exit code: 0 fine, 1 some failed, 2 unmeasured, 130 cut."""
     started_at = datetime.now(UTC)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", default=SOURCE, help="model for `pagelet serve`")

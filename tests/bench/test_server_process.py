@@ -43,9 +43,9 @@ async def test_a_server_is_ready_when_it_has_answered_and_its_start_is_timed(log
 async def test_memory_is_read_of_the_whole_tree(log):
     async with start(log) as server:
         tree = tree_memory(server.pid)
-    assert len(tree) == 2
+    assert [process.name for process in tree][1:] == ["sh", "sleep"]
     for process in tree:
-        assert 1_000_000 < process.pss_bytes <= process.rss_bytes <= process.peak_rss_bytes
+        assert 0 < process.pss_bytes <= process.rss_bytes <= process.peak_rss_bytes
 
 
 async def test_ending_takes_the_children_along(log):

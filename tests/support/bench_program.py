@@ -1,6 +1,6 @@
 """The scripted server as a program of its own: `bench_program.py PORT [delay=S] [exit=CODE]`.
 
-It starts a child that only waits, so that there is a process tree to be measured and ended.
+It starts a child with a child of its own, so that there is a tree to be measured and ended.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ def main() -> None:
     port, options = int(sys.argv[1]), dict(part.split("=") for part in sys.argv[2:])
     if "exit" in options:
         sys.exit(int(options["exit"]))
-    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    child = subprocess.Popen(["sh", "-c", "sleep 600 & wait"])
     print(child.pid, flush=True)
     asyncio.run(serve(port, float(options.get("delay", 0))))
 
