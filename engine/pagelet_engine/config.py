@@ -72,9 +72,8 @@ class EngineConfig:
         if self.device not in DEVICES:
             raise ConfigError(f"device is {self.device!r}; choose one of {', '.join(DEVICES)}.")
         if self.block_size not in BLOCK_SIZES:
-            raise ConfigError(
-                f"block_size is {self.block_size}; choose one of {', '.join(map(str, BLOCK_SIZES))}."
-            )
+            known = ", ".join(map(str, BLOCK_SIZES))
+            raise ConfigError(f"block_size is {self.block_size}; choose one of {known}.")
         for name in ("max_model_len", "max_num_batched_tokens", "kv_cache_bytes", "num_threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
