@@ -1,7 +1,7 @@
 """How an engine is configured: plain frozen data, checked here, resolved against the model.
 
 Sources, in order: command-line flag, then default. Values that depend on the model or the
-machine are None here and become a number in `ResolvedConfig`, a different type.
+machine are None here and become a number in `runner.memory_plan.ResolvedConfig`, another type.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,8 @@ class EngineConfig:
     """auto takes a CUDA device when there is one."""
 
     max_model_len: int | None = None
-    """Most tokens of prompt plus output, tokens; None takes the model's context window."""
+    """Most tokens of prompt plus output; None takes the model's context window, or what the KV cache
+    holds if that is less."""
 
     block_size: int = 16
     """Tokens per KV block. Smaller wastes less memory in the last block, larger means shorter

@@ -62,7 +62,7 @@ def test_a_full_pool_preempts_the_youngest_which_starts_over_first():
     assert first.state is SequenceState.RUNNING
     assert second.state is SequenceState.WAITING
     assert not second.block_table
-    assert list(scheduler.waiting.values())[0] is second
+    assert next(iter(scheduler.waiting.values())) is second
     assert third.state is SequenceState.WAITING
     while scheduler.has_work:
         _step(scheduler)
