@@ -66,7 +66,8 @@ def test_the_items_of_a_keyed_list_are_told_apart_by_key_whatever_their_order() 
     ours = {"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
     theirs = {"env": [{"name": "C", "value": "3"}, *reversed(ours["env"])]}
     assert not differs(wanted(ours), an_object(theirs))
-    assert differs(wanted(ours), an_object({"env": ours["env"][:1]}))
+    for one in ours["env"]:
+        assert differs(wanted(ours), an_object({"env": [one]}))
 
 
 def test_the_order_and_length_of_a_plain_list_matter() -> None:

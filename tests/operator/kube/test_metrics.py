@@ -1,5 +1,8 @@
 """The operator's series: what a resource's status says, and nothing of resources that are gone."""
 
+import re
+from pathlib import Path
+
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.kube.metrics import Metrics
 
@@ -49,3 +52,13 @@ def test_errors_writes_and_the_queue_are_counted() -> None:
         "pagelet_operator_writes_total 3.0",
         "pagelet_operator_queue_length 2.0",
     } <= lines(metrics)
+
+
+def test_the_reference_page_names_every_series_and_no_other() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "operator.md").read_text("utf-8")
+    exported = {
+        line.split()[2] for line in lines(Metrics()) if line.startswith("# TYPE pagelet_operator_")
+    }
+    documented = set(re.findall(r"^\| `(pagelet_operator_\w+)", text, re.MULTILINE))
+    # A counter's creation time is the client library's, not ours.
+    assert documented == {name for name in exported if not name.endswith("_created")}
