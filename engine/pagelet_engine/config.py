@@ -35,8 +35,8 @@ class EngineConfig:
     """auto takes a CUDA device when there is one."""
 
     max_model_len: int | None = None
-    """Most tokens of prompt plus output; None takes the model's context window, or what the KV cache
-    holds if that is less."""
+    """Most tokens of prompt plus output; None takes the model's context window, or what the KV
+    cache holds if that is less."""
 
     block_size: int = 16
     """Tokens per KV block. Smaller wastes less memory in the last block, larger means shorter

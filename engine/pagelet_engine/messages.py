@@ -60,8 +60,8 @@ class Fatal(msgspec.Struct, frozen=True, tag="fatal"):
 class TokenOutput(msgspec.Struct, frozen=True, array_like=True):
     """New tokens of one sequence after a step; `finish_reason` set on the last one.
 
-    The token that ends a sequence (end-of-sequence or stop token) is among `token_ids`: it counts as
-    output, and the API process keeps it out of the text. An aborted sequence gets no last output.
+    The token that ends a sequence (end-of-sequence or stop token) is among `token_ids`: it counts
+    as output, and the API process keeps it out of the text. An aborted sequence gets no output.
     """
 
     seq_id: int
