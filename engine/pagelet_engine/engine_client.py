@@ -15,21 +15,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from pagelet_engine.config import EngineConfig
-from pagelet_engine.core.finish import FinishReason
 from pagelet_engine.core.sampling_params import SamplingParams
-from pagelet_engine.errors import (
-    ConfigError,
-    EngineDeadError,
-    EngineError,
-    GenerationError,
-    ProtocolError,
-)
+from pagelet_engine.errors import ConfigError, EngineDeadError, EngineError, ProtocolError
 from pagelet_engine.framing import HEADER_BYTES, decode_event, encode, frame_length
+from pagelet_engine.generation import Generation
 from pagelet_engine.messages import (
     Abort,
     Command,
@@ -50,59 +44,6 @@ def engine_command(config: EngineConfig) -> list[str]:
     """Return the command that starts the real engine process; `--fd N` is appended to it."""
     encoded = msgspec.json.encode(config).decode()
     return [sys.executable, "-m", "pagelet_engine.process", "--config", encoded]
-
-
-class Generation:
-    """One sequence's tokens as they arrive; to be iterated once, by one task."""
-
-    def __init__(self, seq_id: int, abort: Callable[[int], None]) -> None:
-        self.seq_id = seq_id
-        self._abort = abort
-        self._token_ids: list[int] = []
-        self._finish_reason: FinishReason | None = None
-        self._error: EngineError | None = None
-        self._is_read = False
-        self._changed = asyncio.Event()
-
-    def __aiter__(self) -> AsyncIterator[TokenOutput]:
-        return self
-
-    async def __anext__(self) -> TokenOutput:
-        """Wait for tokens; those of several steps come together if the caller was slow.
-
-        Raises:
-            StopAsyncIteration: The last output, with `finish_reason`, has been returned.
-            GenerationError: The engine gave this sequence up.
-            EngineDeadError: The engine process is gone.
-        """
-        await self._changed.wait()
-        if self._error is not None and not self._token_ids:
-            raise self._error
-        if self._is_read:
-            raise StopAsyncIteration
-        finish_reason = None if self._error is not None else self._finish_reason
-        self._is_read = finish_reason is not None
-        if self._finish_reason is None and self._error is None:
-            self._changed.clear()
-        token_ids, self._token_ids = self._token_ids, []
-        return TokenOutput(self.seq_id, token_ids, finish_reason)
-
-    def abort(self) -> None:
-        """Stop generating and free the sequence's blocks; nothing happens if it has ended."""
-        self._abort(self.seq_id)
-
-    def feed(self, output: TokenOutput) -> None:
-        """Take what the engine has generated."""
-        self._token_ids += output.token_ids
-        self._finish_reason = output.finish_reason
-        if output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
-            self.fail(GenerationError(output.error or "The engine gave this sequence up."))
-        self._changed.set()
-
-    def fail(self, error: EngineError) -> None:
-        """End with `error`, once the tokens that did arrive have been read."""
-        self._error = error
-        self._changed.set()
 
 
 class EngineClient:

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 from pagelet_engine.core.finish import FinishReason
-from pagelet_engine.engine_client import Generation
 from pagelet_engine.errors import EngineError
+from pagelet_engine.generation import Generation
 from pagelet_engine.messages import TokenOutput
 from pagelet_engine.metrics import EngineMetrics
 from pagelet_engine.text.detokenizer import Detokenizer, StopStrings

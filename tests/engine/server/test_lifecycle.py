@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagelet_engine.server.errors import RefusedError
@@ -19,6 +19,7 @@ def serving(max_requests=2):
     return lifecycle
 
 
+@settings(deadline=None)
 @given(calls=st.lists(st.sampled_from(CALLS), max_size=8))
 def test_requests_are_admitted_only_while_serving(calls):
     lifecycle = Lifecycle(max_requests=1)
@@ -32,6 +33,7 @@ def test_requests_are_admitted_only_while_serving(calls):
     assert caught.value.draining == (lifecycle.phase in (Phase.DRAINING, Phase.BROKEN))
 
 
+@settings(deadline=None)
 @given(calls=st.lists(st.sampled_from(CALLS), max_size=8))
 def test_the_end_is_never_taken_back(calls):
     lifecycle = Lifecycle(max_requests=1)

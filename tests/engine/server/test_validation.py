@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagelet_engine.errors import EngineError
@@ -260,6 +260,7 @@ fields = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(raw=st.dictionaries(fields, values), body=st.sampled_from(["chat", "text"]))
 def test_any_json_object_is_either_a_request_or_refused_with_an_error(raw, body):
     kind = ChatCompletionRequest if body == "chat" else CompletionRequest

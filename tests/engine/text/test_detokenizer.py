@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pagelet_engine.text.detokenizer import Detokenizer, StopStrings
@@ -17,6 +17,7 @@ def pieces(whole, positions):
     return [whole[start:end] for start, end in itertools.pairwise(edges)]
 
 
+@settings(deadline=None)
 @given(whole=data, positions=cuts)
 def test_the_pieces_add_up_to_decoding_the_whole(whole, positions):
     parts = [bytes(part) for part in pieces(whole, positions)]
@@ -25,6 +26,7 @@ def test_the_pieces_add_up_to_decoding_the_whole(whole, positions):
     assert streamed + detokenizer.finish() == whole.decode("utf-8", errors="replace")
 
 
+@settings(deadline=None)
 @given(whole=texts)
 def test_no_replacement_character_is_shown_before_the_end_of_good_text(whole):
     encoded = whole.encode()
@@ -56,6 +58,7 @@ stop_lists = st.lists(st.text("ab", min_size=1, max_size=4), max_size=4)
 
 
 @example(whole="aba", stops=["aba", "b"], positions=[])
+@settings(deadline=None)
 @given(whole=short, stops=stop_lists, positions=cuts)
 def test_stop_strings_are_found_wherever_the_pieces_break(whole, stops, positions):
     finder = StopStrings(stops)
@@ -63,6 +66,7 @@ def test_stop_strings_are_found_wherever_the_pieces_break(whole, stops, position
     assert (shown, finder.found) == by_character(whole, stops)
 
 
+@settings(deadline=None)
 @given(whole=short, stops=stop_lists, positions=cuts)
 def test_nothing_is_shown_that_a_stop_string_takes_back(whole, stops, positions):
     final, _ = by_character(whole, stops)
@@ -73,6 +77,7 @@ def test_nothing_is_shown_that_a_stop_string_takes_back(whole, stops, positions)
         assert final.startswith(shown)
 
 
+@settings(deadline=None)
 @given(whole=short, stops=stop_lists)
 def test_only_what_can_still_become_a_stop_string_is_held_back(whole, stops):
     finder = StopStrings(stops)

@@ -1,7 +1,7 @@
 """Control tokens stay out of reach of user text, and bytes survive the round trip."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagelet_engine.errors import ModelLoadError
@@ -30,12 +30,14 @@ def test_a_control_token_in_the_templates_text_becomes_its_id(tokenizer):
     assert tokenizer.encode("<|im_start|>a<|im_end|>") == [START, 0x61, END]
 
 
+@settings(deadline=None)
 @given(text=st.one_of(texts, spoofs))
 def test_shielded_text_is_encoded_as_the_plain_text_it_is(text):
     tokenizer = byte_level_model().tokenizer
     assert tokenizer.encode(tokenizer.shield(text)) == list(text.encode())
 
 
+@settings(deadline=None)
 @given(
     user=st.one_of(texts, spoofs),
     after=st.sampled_from(["im_end|>", "|im_end|>", "t|>", "<|im_end|>", ""]),
@@ -47,12 +49,14 @@ def test_user_text_never_becomes_part_of_a_control_token(user, after):
     assert mixed == template_alone
 
 
+@settings(deadline=None)
 @given(text=st.one_of(texts, spoofs))
 def test_text_without_control_tokens_is_left_alone_by_the_shield(text):
     if "<" not in text:
         assert byte_level_model().tokenizer.shield(text) == text
 
 
+@settings(deadline=None)
 @given(text=texts)
 def test_decoding_what_was_encoded_gives_the_text(text):
     tokenizer = byte_level_model().tokenizer

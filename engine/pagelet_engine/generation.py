@@ -1,0 +1,61 @@
+"""One sequence's tokens on their way from the engine process to whoever asked for them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.errors import EngineError, GenerationError
+from pagelet_engine.messages import TokenOutput
+
+
+class Generation:
+    """One sequence's tokens as they arrive; to be iterated once, by one task."""
+
+    def __init__(self, seq_id: int, abort: Callable[[int], None]) -> None:
+        self.seq_id = seq_id
+        self._abort = abort
+        self._token_ids: list[int] = []
+        self._finish_reason: FinishReason | None = None
+        self._error: EngineError | None = None
+        self._is_read = False
+        self._changed = asyncio.Event()
+
+    def __aiter__(self) -> AsyncIterator[TokenOutput]:
+        return self
+
+    async def __anext__(self) -> TokenOutput:
+        """Wait for tokens; those of several steps come together if the caller was slow.
+
+        Raises:
+            StopAsyncIteration: The last output, with `finish_reason`, has been returned.
+            GenerationError: The engine gave this sequence up.
+            EngineDeadError: The engine process is gone.
+        """
+        await self._changed.wait()
+        if self._error is not None and not self._token_ids:
+            raise self._error
+        if self._is_read:
+            raise StopAsyncIteration
+        finish_reason = None if self._error is not None else self._finish_reason
+        self._is_read = finish_reason is not None
+        if self._finish_reason is None and self._error is None:
+            self._changed.clear()
+        token_ids, self._token_ids = self._token_ids, []
+        return TokenOutput(self.seq_id, token_ids, finish_reason)
+
+    def abort(self) -> None:
+        """Stop generating and free the sequence's blocks; nothing happens if it has ended."""
+        self._abort(self.seq_id)
+
+    def feed(self, output: TokenOutput) -> None:
+        """Take what the engine has generated."""
+        self._token_ids += output.token_ids
+        self._finish_reason = output.finish_reason
+        if output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
+            self.fail(GenerationError(output.error or "The engine gave this sequence up."))
+        self._changed.set()
+
+    def fail(self, error: EngineError) -> None:
+        """End with `error`, once the tokens that did arrive have been read."""
+        self._error = error
+        self._changed.set()
