@@ -92,3 +92,15 @@ def test_uniform_numbers_are_spread_and_reproducible():
     assert len(set(numbers)) == len(numbers)
     assert abs(sum(numbers) / len(numbers) - 0.5) < 0.02
     assert uniform(7, 9) == uniform(7, 9)
+
+
+def test_a_nucleus_ends_exactly_where_its_share_is_reached():
+    params = SamplingParams(max_tokens=1, top_p=0.5)  # of four equal tokens: two, not three
+    rows = [SamplingRow(params, 3, position) for position in range(300)]
+    assert len(set(sample(torch.zeros(300, 4), rows))) == 2
+
+
+def test_a_token_of_no_weight_is_never_drawn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pagelet_engine.runner.sampler.uniform", lambda seed, position: 0.0)
+    logits = torch.tensor([[float("-inf"), 0.0]])
+    assert sample(logits, [SamplingRow(SamplingParams(max_tokens=1), 0, 0)]) == [1]
