@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pagelet_operator.local.report import Report
 
 Files = Annotated[
-    list[Path], typer.Argument(help="YAML files with ModelDeployments.", metavar="FILE...")
+    list[Path], typer.Argument(help="YAML files with ModelDeployments.", metavar="FILE")
 ]
 
 
