@@ -1,9 +1,9 @@
 """Replicas and traffic in a Kubernetes cluster: `ports.Runtime` by server-side apply."""
 
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from pagelet_operator.core.model import Fleet, Model, ModelRef, Plan, RevisionFleet, RevisionPlan
+from pagelet_operator.core.model import Fleet, Model, ModelRef, Plan, RevisionPlan
 from pagelet_operator.kube import manifests
 from pagelet_operator.kube.api import (
     CONTROLLER_REVISIONS,
@@ -56,7 +56,12 @@ class KubeRuntime:
         """
         world = await read(self._api, ref)
         self._worlds[ref] = world
-        return Fleet({r.revision: self._with_refusal(ref, r) for r in _revisions(world)})
+        return Fleet(
+            {
+                name: replace(seen, failure=self._refused.get((ref, name), seen.failure))
+                for name, seen in world.fleet().revisions.items()
+            }
+        )
 
     async def apply(self, model: Model, plan: Plan) -> int:
         """Make the cluster as planned; 0 writes when it already is.
@@ -87,18 +92,6 @@ class KubeRuntime:
         """Drop what is remembered of a model that is gone."""
         self._worlds.pop(ref, None)
         self._refused = {key: text for key, text in self._refused.items() if key[0] != ref}
-
-    def _with_refusal(self, ref: ModelRef, seen: RevisionFleet) -> RevisionFleet:
-        text = self._refused.get((ref, seen.revision))
-        if text is None:
-            return seen
-        return RevisionFleet(
-            revision=seen.revision,
-            template=seen.template,
-            replicas=seen.replicas,
-            endpoints=seen.endpoints,
-            failure=text,
-        )
 
     def _desired(self, owner: Owner, model: Model, plan: Plan, world: World) -> Desired:
         desired: Desired = []
@@ -166,10 +159,6 @@ class KubeRuntime:
                 if (kind, name) not in planned:
                     await self._api.delete(kind, item)
                     self.writes += 1
-
-
-def _revisions(world: World) -> Iterator[RevisionFleet]:
-    yield from world.fleet().revisions.values()
 
 
 def _needs_apply(kind: Kind, desired: Object, live: Object | None) -> bool:
