@@ -23,6 +23,7 @@ from pagelet_operator.kube.api import (
     ApiError,
     ApiUnavailableError,
     ConflictError,
+    NotFoundError,
     Object,
 )
 from pagelet_operator.kube.events import decision_event
@@ -91,6 +92,7 @@ class Controller:
         Raises:
             UnavailableError: Something did not answer; nothing was decided on partial data.
             ConflictError: The resource changed meanwhile; its new version is to be decided on.
+            NotFoundError: The resource was deleted meanwhile.
         """
         started = time.monotonic()
         live = await self._api.get(MODEL_DEPLOYMENTS, ref.namespace, ref.name)
@@ -175,7 +177,8 @@ class Controller:
     async def _attempt(self, ref: ModelRef) -> None:
         try:
             wake_at = await self.reconcile(ref)
-        except ConflictError:
+        except (ConflictError, NotFoundError):
+            # Written, or deleted, by somebody else since it was read.
             self._metrics.failed("Conflict")
             self.queue.add(ref, CONFLICT_DELAY_S)
         except UnavailableError as error:

@@ -76,7 +76,7 @@ async def test_a_resource_becomes_a_deployment_services_a_snapshot_and_status(
              "endpoints": [{"url": f"http://{address}:8000"}]}
         ]  # fmt: skip
         assert operator.condition("Ready")["status"] == "True"
-        assert reasons(operator) == ["CanaryNotReady", "FirstRevisionReady"]
+        assert reasons(operator) == ["FirstRevisionNotReady", "FirstRevisionReady"]
 
 
 async def test_a_second_look_writes_nothing(cluster: Cluster, namespace: str) -> None:

@@ -107,6 +107,7 @@ def serve_model(kmock: kmock.RawHandler) -> None:
     ("status", "headers", "kind", "at_least_s"),
     [
         (409, {}, "Conflict", 0.1),
+        (404, {}, "Conflict", 0.1),
         (500, {}, "Unavailable", 0.5),
         (429, {"Retry-After": "1"}, "Unavailable", 1.0),
     ],
