@@ -147,7 +147,8 @@ def _advance(
         return _promote(state, model, now), "FirstRevisionReady"
     if state.phase is not Phase.PROGRESSING:
         return _enter(state, model, state.step, now), "CanaryReady"
-    if now - state.step_started_at < _current_step(state, model).hold_s:
+    # The sums here and in `_wake_at` are the same, so that no rounding lies between them.
+    if now < state.step_started_at + _current_step(state, model).hold_s:
         return state, "Holding"
     if state.step + 1 < len(model.rollout.steps):
         return _enter(state, model, state.step + 1, now), "StepCompleted"
@@ -167,7 +168,7 @@ def _wait(state: RolloutState, model: Model, fleet: Fleet, now: float) -> tuple[
     """
     since = now if state.unready_since is None else state.unready_since
     have, need = fleet.ready(state.canary), max(1, model.replicas)
-    if now - since >= model.rollout.progress_deadline_s:
+    if now >= since + model.rollout.progress_deadline_s:
         limit = model.rollout.progress_deadline_s
         text = f"{state.canary} had {have} of {need} replicas ready after {limit:g} s"
         return _fail(state, now, text), "ProgressDeadlineExceeded"
@@ -176,7 +177,8 @@ def _wait(state: RolloutState, model: Model, fleet: Fleet, now: float) -> tuple[
     enough = max(1, math.ceil(need * _current_step(state, model).weight / 100))
     if state.phase is Phase.PROGRESSING and have >= enough:
         return waiting, "CanaryNotFullyReady"
-    return replace(waiting, phase=Phase.STARTING), "CanaryNotReady"
+    reason = "FirstRevisionNotReady" if state.stable is None else "CanaryNotReady"
+    return replace(waiting, phase=Phase.STARTING), reason
 
 
 def _enter(state: RolloutState, model: Model, index: int, now: float) -> RolloutState:
@@ -232,4 +234,5 @@ def _wake_at(state: RolloutState, model: Model, now: float) -> float | None:
         times.append(state.unready_since + model.rollout.progress_deadline_s)
     if state.phase is Phase.PROGRESSING:
         times.append(state.step_started_at + _current_step(state, model).hold_s)
-    return max(now, min(times)) if times else None
+    # A time that has come has been acted on; what it waits for now is an event.
+    return min((at for at in times if at > now), default=None)

@@ -140,6 +140,11 @@ class RolloutMachine(RuleBasedStateMachine):
             assert self.state.canary is None
 
     @invariant()
+    def it_never_asks_to_be_woken_in_the_past(self) -> None:
+        if self.decision is not None and self.decision.wake_at is not None:
+            assert self.decision.wake_at > self.now
+
+    @invariant()
     def time_alone_changes_it_only_when_it_said_so(self) -> None:
         """Sleeping until `wake_at` misses nothing."""
         if self.decision is None:

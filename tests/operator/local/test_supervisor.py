@@ -169,7 +169,7 @@ async def test_nothing_is_announced_while_the_gateway_is_away(tmp_path):
 async def test_a_time_that_has_passed_does_not_make_it_spin(tmp_path, monkeypatch):
     turns = 0
     async with running(tmp_path, resource(script="never-ready")) as world:
-        await world.event("CanaryNotReady")
+        await world.event("FirstRevisionNotReady")
         observe = world.runtime.observe
 
         async def counted(ref):
