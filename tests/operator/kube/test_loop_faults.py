@@ -14,6 +14,7 @@ from kube_fixtures import IMAGE, Operator, operating
 from kube_flaky import FlakyClient
 from kube_pods import make_ready
 from operator_resources import resource
+from pagelet_operator.kube import loop
 from pagelet_operator.kube.api import Api, ConflictError, connect, load_configuration
 from pagelet_operator.kube.loop import Controller
 from pagelet_operator.kube.metrics import Metrics
@@ -164,3 +165,21 @@ async def test_a_bug_in_one_look_does_not_end_the_loop(kmock: kmock.RawHandler) 
     async with controlling(kmock) as (controller, metrics):
         await until(lambda: b'errors_total{kind="Bug"} 2.0' in metrics.exposition())
         assert controller.queue.oldest_wait_s() < 5
+
+
+async def test_everything_is_looked_at_again_but_not_all_at_once(
+    kmock: kmock.RawHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "RESYNC_S", 0.5)
+    items = [a_model() for _ in range(5)]
+    for index, item in enumerate(items):
+        item["metadata"] = item["metadata"] | {"name": f"chat-{index}"}
+        kmock[f"get {ROOT}/namespaces/n/modeldeployments/chat-{index}"] << 404 << {"message": "no"}
+    lists = kmock[f"get {ROOT}/modeldeployments"]
+    lists << {"metadata": {}, "items": items}
+    async with controlling(kmock) as (controller, _):
+        await until(lambda: len(lists) == 2)
+        # The first one of the second list is due at once, the last one in 0.4 s.
+        assert len(controller.queue) >= 3
+        await until(lambda: all(len(kmock[f"get {ROOT}/namespaces/n/modeldeployments/chat-{i}"])
+                                >= 2 for i in range(5)))  # fmt: skip
