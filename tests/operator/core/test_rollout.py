@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from operator_models import POLICY, a_fleet, a_model
 from pagelet_operator.core.model import Role
 from pagelet_operator.core.rollout import DRAIN_S, Decision, Phase, RolloutState, step
