@@ -31,9 +31,11 @@ def state_from_status(status: Mapping[str, Any] | None) -> RolloutState:
         canary=rollout.canary,
         failed=rollout.failed,
         step=rollout.step,
-        step_started_at=rollout.step_started_at,
-        unready_since=rollout.unready_since,
-        retained=tuple(Retained(item.revision, item.until) for item in rollout.retained),
+        step_started_at=_unix(rollout.step_started_at) or 0.0,
+        unready_since=_unix(rollout.unready_since),
+        retained=tuple(
+            Retained(item.revision, _unix(item.until) or 0.0) for item in rollout.retained
+        ),
         message=rollout.message,
     )
 
@@ -48,7 +50,7 @@ def conditions_from_status(status: Mapping[str, Any] | None) -> tuple[core.Condi
             reason=item.reason,
             message=item.message,
             observed_generation=item.observed_generation,
-            last_transition_time=datetime.fromisoformat(item.last_transition_time).timestamp(),
+            last_transition_time=_unix(item.last_transition_time) or 0.0,
         )
         for item in (stored.conditions if stored else ())
     )
@@ -123,6 +125,15 @@ def rfc3339(unix_s: float) -> str:
     return datetime.fromtimestamp(int(unix_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _precise(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
+
+
+def _unix(time: str | None) -> float | None:
+    # Whole milliseconds, so that writing and reading any number of times changes nothing.
+    return None if time is None else round(datetime.fromisoformat(time).timestamp(), 3)
+
+
 def _revision(revision: str | None, outcome: Outcome) -> RevisionStatus | None:
     planned = next((r for r in outcome.plan.revisions if r.revision == revision), None)
     if planned is None:
@@ -142,9 +153,11 @@ def _rollout(state: RolloutState) -> RolloutStatus:
         canary=state.canary,
         failed=state.failed,
         step=state.step,
-        step_started_at=state.step_started_at,
-        unready_since=state.unready_since,
-        retained=[RetainedStatus(revision=r.revision, until=r.until) for r in state.retained],
+        step_started_at=_precise(state.step_started_at) if state.step_started_at else None,
+        unready_since=None if state.unready_since is None else _precise(state.unready_since),
+        retained=[
+            RetainedStatus(revision=r.revision, until=_precise(r.until)) for r in state.retained
+        ],
         message=state.message,
     )
 

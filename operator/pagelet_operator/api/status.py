@@ -1,15 +1,27 @@
 """`status` of a ModelDeployment, v1alpha1: what the operator says, and what it remembers.
 
 `status.rollout` is the operator's whole memory of a rollout, so that a restart changes
-nothing. Times are RFC 3339 strings for people and Unix seconds where the operator reads
-them back.
+nothing. Times are RFC 3339; those that the operator reads back have milliseconds.
 """
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from pagelet_operator.api.wire import WireModel
+
+
+def _checked_time(value: str) -> str:
+    datetime.fromisoformat(value)
+    return value
+
+
+Time = Annotated[
+    str,
+    AfterValidator(_checked_time),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 class Condition(WireModel):
@@ -20,9 +32,7 @@ class Condition(WireModel):
     reason: str = Field(description="One CamelCase word, the same as in log and event.")
     message: str = Field(default="", description="For people.")
     observed_generation: int = Field(description="The generation it was decided on.")
-    last_transition_time: str = Field(
-        description="When `status` last changed.", json_schema_extra={"format": "date-time"}
-    )
+    last_transition_time: Time = Field(description="When `status` last changed.")
 
 
 class RevisionStatus(WireModel):
@@ -38,7 +48,7 @@ class RetainedStatus(WireModel):
     """A revision kept without traffic."""
 
     revision: str = Field(description="Name of the revision.")
-    until: float = Field(description="When it is removed, Unix seconds.")
+    until: Time = Field(description="When it is removed.")
 
 
 class RolloutStatus(WireModel):
@@ -53,9 +63,9 @@ class RolloutStatus(WireModel):
         default=None, description="The withdrawn revision, not tried again until the spec changes."
     )
     step: int = Field(default=0, description="Index of the current step.")
-    step_started_at: float = Field(default=0.0, description="Unix seconds.")
-    unready_since: float | None = Field(
-        default=None, description="Since when the canary lacks ready replicas, Unix seconds."
+    step_started_at: Time | None = Field(default=None, description="When the step began.")
+    unready_since: Time | None = Field(
+        default=None, description="Since when the canary lacks ready replicas."
     )
     retained: list[RetainedStatus] = Field(
         default_factory=list, description="Revisions kept without traffic."

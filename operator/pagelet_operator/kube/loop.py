@@ -103,7 +103,7 @@ class Controller:
             self._metrics.forget(ref)
             return None
         before: dict[str, Any] = live.get("status") or {}
-        now = self._clock()
+        now = round(self._clock(), 3)  # what status can hold
         writes = self._runtime.writes
         try:
             after, wake_at = await self._decide(live, before, now)
