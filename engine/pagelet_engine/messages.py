@@ -7,7 +7,7 @@ types; nothing is ever unpickled. Ids are made by the API process, never by a cl
 
 import msgspec
 
-from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.finish import ErrorKind, FinishReason
 from pagelet_engine.core.sampling_params import SamplingParams
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -19,6 +19,17 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     seq_id: int
     prompt_token_ids: list[int]
     sampling: SamplingParams
+    cache_salt: bytes = b""
+    """Only sequences with equal salts share cached blocks: an HMAC of the tenant, made by the API
+    process with a key that no client knows."""
+    tenant: str = ""
+    """Whose turn it counts as when tenants wait for each other."""
+    weight: float = 1.0
+    """The tenant's share of the tokens served while others wait, relative to theirs; > 0."""
+    priority: int = 0
+    """Higher goes first among sequences of the same tenant."""
+    deadline_s: float | None = None
+    """Seconds left on arrival; then the sequence ends with an error, wherever it is."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -69,6 +80,12 @@ class TokenOutput(msgspec.Struct, frozen=True, array_like=True):
     finish_reason: FinishReason | None = None
     error: str | None = None
     """For FinishReason.ERROR: the sentence the client gets."""
+    error_kind: ErrorKind | None = None
+    """For FinishReason.ERROR: who can mend it."""
+    retry_after_s: float | None = None
+    """For ErrorKind.OVERLOADED: when another try may succeed."""
+    num_cached_tokens: int = 0
+    """Prompt tokens whose K/V came from the prefix cache; the same in every output."""
 
 
 class EngineStats(msgspec.Struct, frozen=True, array_like=True):
@@ -88,6 +105,12 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     num_output_tokens: int = 0
     last_step_seconds: float = 0.0
     last_step_tokens: int = 0
+    num_prefix_query_tokens: int = 0
+    """Prompt tokens of admitted sequences, each a chance for the prefix cache."""
+    num_prefix_hit_tokens: int = 0
+    """Prompt tokens whose K/V was found in the prefix cache."""
+    num_expired: int = 0
+    """Sequences ended by a deadline or a queue time-out."""
 
 
 class Stepped(msgspec.Struct, frozen=True, tag="stepped"):

@@ -1,4 +1,4 @@
-"""Why a sequence ended."""
+"""Why a sequence ended, and who can mend it when that was an error."""
 
 from enum import StrEnum
 
@@ -17,3 +17,19 @@ class FinishReason(StrEnum):
 
     ERROR = "error"
     """The sequence could not go on; its last `TokenOutput` carries the reason in `error`."""
+
+
+class ErrorKind(StrEnum):
+    """Who can mend an error, which decides what the client gets."""
+
+    INVALID = "invalid"
+    """The client, by another request."""
+
+    OVERLOADED = "overloaded"
+    """Nobody; try again later."""
+
+    TIMEOUT = "timeout"
+    """Nobody; the request's own deadline is over."""
+
+    INTERNAL = "internal"
+    """The model or this program."""
