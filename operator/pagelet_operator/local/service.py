@@ -188,7 +188,7 @@ class Service:
     async def _watch(self, port: int) -> None:
         base = f"http://{self._host}:{port}"
         silent, ready_for_s = 0, 0.0
-        while True:
+        while not self._stopping.is_set():  # what it says while it ends is no news
             answer = await self._probe(base + self._probe_path)
             silent = silent + 1 if answer is Answer.SILENT else 0
             if answer is Answer.READY:
