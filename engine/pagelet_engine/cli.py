@@ -59,6 +59,15 @@ def serve(
     max_queued: Annotated[
         int, typer.Option(help="Most sequences that may wait.")
     ] = _LISTEN.max_queued,
+    api_keys_file: Annotated[
+        str | None, typer.Option(help="Who may call: JSON, or one key a line; reloads on change.")
+    ] = None,
+    gateway_key_file: Annotated[
+        str | None, typer.Option(help="Key shared with the gateway, whose headers are believed.")
+    ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Ask nobody for a key, though --host is public.")
+    ] = _LISTEN.no_auth,
     drain_timeout: Annotated[
         float, typer.Option(help="Longest wait for open streams after SIGTERM, seconds.")
     ] = _LISTEN.drain_timeout_s,
@@ -85,7 +94,13 @@ def serve(
             seed=seed,
         )
         listen = ServerConfig(
-            host=host, port=port, drain_timeout_s=drain_timeout, max_queued=max_queued
+            host=host,
+            port=port,
+            drain_timeout_s=drain_timeout,
+            max_queued=max_queued,
+            api_keys_file=api_keys_file,
+            gateway_key_file=gateway_key_file,
+            no_auth=no_auth,
         )
     except ConfigError as error:
         typer.echo(f"pagelet serve: {error}", err=True)

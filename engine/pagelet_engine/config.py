@@ -4,6 +4,7 @@ Sources, in order: command-line flag, then default. Values that depend on the mo
 machine are None here and become a number in `runner.memory_plan.ResolvedConfig`, another type.
 """
 
+import ipaddress
 from dataclasses import dataclass
 
 from pagelet_engine.errors import ConfigError
@@ -113,15 +114,43 @@ class ServerConfig:
     """Most sequences that may wait for their first step; more are refused with 429, since a client
     behind a thousand others has given up before its turn."""
 
+    api_keys_file: str | None = None
+    """Who may call, read again when it changes; None asks nobody for a key."""
+
+    gateway_key_file: str | None = None
+    """The key shared with the gateway; only with it are its x-pagelet-* headers believed."""
+
+    no_auth: bool = False
+    """Serve everybody who can connect, though `host` is not loopback: for pods that only their
+    gateway can reach."""
+
     def __post_init__(self) -> None:
         """Refuse what can never work.
 
         Raises:
             ConfigError: A value is out of range.
         """
+        has_keys = self.api_keys_file is not None or self.gateway_key_file is not None
+        if self.no_auth and has_keys:
+            raise ConfigError("no_auth contradicts a key file; leave one of them out.")
+        if not (has_keys or self.no_auth or is_loopback(self.host)):
+            raise ConfigError(
+                f"host is {self.host!r}, which others can reach, and nobody would need a key. Give "
+                f"--api-keys-file, or say --no-auth if something in front checks who is calling."
+            )
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}; it must lie between 0 and 65535.")
         if not self.drain_timeout_s >= 0:
             raise ConfigError(f"drain_timeout is {self.drain_timeout_s}; it must not be negative.")
         if self.max_queued < 1 or self.max_body_bytes < 1:
             raise ConfigError("max_queued and max_body_bytes must be at least 1.")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens on `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may stand for any address

@@ -40,7 +40,7 @@ def test_every_flag_reaches_the_configuration(run):
         *("--dtype=bfloat16", "--device=cuda", "--max-model-len=4096", "--block-size=32"),
         *("--max-num-seqs=8", "--max-num-batched-tokens=1024", "--kv-cache-memory=512Mi"),
         *("--gpu-memory-fraction=0.5", "--num-threads=2", "--seed=3", "--max-queued=7"),
-        "--drain-timeout=12.5",
+        *("--drain-timeout=12.5", "--api-keys-file=keys", "--gateway-key-file=gateway"),
     )
     assert seen == [
         (
@@ -59,7 +59,14 @@ def test_every_flag_reaches_the_configuration(run):
                 num_threads=2,
                 seed=3,
             ),
-            ServerConfig(host="0.0.0.0", port=0, drain_timeout_s=12.5, max_queued=7),
+            ServerConfig(
+                host="0.0.0.0",
+                port=0,
+                drain_timeout_s=12.5,
+                max_queued=7,
+                api_keys_file="keys",
+                gateway_key_file="gateway",
+            ),
         )
     ]
 
@@ -74,6 +81,9 @@ def test_every_flag_reaches_the_configuration(run):
         ("--kv-cache-memory=lots", "kv-cache-memory is 'lots'"),
         ("--max-model-len=0", "max_model_len is 0"),
         ("--max-queued=0", "max_queued"),
+        ("--host=0.0.0.0", "--api-keys-file, or say --no-auth"),
+        ("--host=::", "--api-keys-file, or say --no-auth"),
+        ("--host=example.org", "--api-keys-file, or say --no-auth"),
     ],
 )
 def test_a_bad_value_is_named_and_exits_with_2(run, flag, sentence):
@@ -81,6 +91,19 @@ def test_a_bad_value_is_named_and_exits_with_2(run, flag, sentence):
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert not seen
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
+def test_on_loopback_no_key_is_asked_for(run, host):
+    assert run("dummy://tiny", f"--host={host}")[0].exit_code == 0
+
+
+def test_a_public_server_without_keys_must_be_wanted(run):
+    _, seen = run("dummy://tiny", "--host=0.0.0.0", "--no-auth")
+    assert seen[0][1].no_auth
+    result, _ = run("dummy://tiny", "--no-auth", "--api-keys-file=keys")
+    assert result.exit_code == 2
+    assert "contradicts" in result.stderr
 
 
 @pytest.mark.parametrize(

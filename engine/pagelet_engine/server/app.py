@@ -1,4 +1,4 @@
-"""Puts the routes, the error table and the outermost layer together into one ASGI application."""
+"""Puts the routes, the error table and the layers around them into one ASGI application."""
 
 import structlog
 from fastapi import FastAPI, Request
@@ -9,6 +9,8 @@ from starlette.types import ASGIApp
 
 from pagelet_engine.errors import EngineError, GenerationError
 from pagelet_engine.server import generation_routes, info_routes
+from pagelet_engine.server.access import Guard
+from pagelet_engine.server.auth import KeyRing
 from pagelet_engine.server.edge import Edge
 from pagelet_engine.server.errors import reply_for
 from pagelet_engine.server.service import Service
@@ -17,8 +19,20 @@ _CLIENT_CLOSED = 499  # nginx's number; nobody receives it
 _log = structlog.get_logger(__name__)
 
 
-def build_app(service: Service) -> ASGIApp:
-    """Return the application that serves `service`."""
+def build_app(service: Service, keys: KeyRing, *, local_only: bool = False) -> ASGIApp:
+    """Return the application that serves `service` to those in `keys`.
+
+    Args:
+        service: What is served.
+        keys: Who may call.
+        local_only: Refuse requests that address this machine by a foreign name.
+    """
+    guarded = Guard(build_routes(service), keys, service.metrics, local_only=local_only)
+    return Edge(guarded)
+
+
+def build_routes(service: Service) -> FastAPI:
+    """Return all routes, unguarded."""
     app = FastAPI(title="Pagelet engine", openapi_url=None, redirect_slashes=False)
     app.state.service = service
     app.include_router(generation_routes.router)
@@ -26,7 +40,7 @@ def build_app(service: Service) -> ASGIApp:
     app.add_exception_handler(EngineError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
-    return Edge(app)
+    return app
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

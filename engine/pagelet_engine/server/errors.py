@@ -5,6 +5,7 @@
     UnavailableError, EngineDeadError 503 service_unavailable          Retry-After
     GenerationError                   500 generation_failed
     unknown route, method             404 unknown_url, 405 method_not_allowed
+    no key, unknown key, wrong scope  401 invalid_api_key, 403 permission_denied (see access)
     anything else                     500 internal_error, fixed sentence, traceback in the log
 
 Source: https://platform.openai.com/docs/guides/error-codes and openai-python, which retries 408,
@@ -29,6 +30,7 @@ CODES = (
     *("model_not_found", "unknown_url", "method_not_allowed", "request_timeout"),
     *("request_too_large", "unsupported_media_type", "rate_limit_exceeded"),
     *("service_unavailable", "server_starting", "server_draining"),
+    *("invalid_api_key", "permission_denied", "misdirected_request"),
     *("generation_failed", "internal_error", "http_error"),
 )
 """Every value of `error.code`."""
@@ -78,6 +80,10 @@ class ErrorReply:
         """OpenAI's `error.type`."""
         if self.status == HTTPStatus.TOO_MANY_REQUESTS:
             return "rate_limit_error"
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            return "authentication_error"
+        if self.status == HTTPStatus.FORBIDDEN:
+            return "permission_error"
         return "server_error" if self.status >= 500 else "invalid_request_error"
 
     def body(self) -> bytes:

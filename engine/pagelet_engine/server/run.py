@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -29,6 +30,7 @@ from pagelet_engine.errors import ConfigError, EngineDeadError, UnavailableError
 from pagelet_engine.messages import Ready
 from pagelet_engine.model.source import is_dummy, resolve_source
 from pagelet_engine.server.app import build_app
+from pagelet_engine.server.auth import KeyRing
 from pagelet_engine.server.lifecycle import Phase
 from pagelet_engine.server.logs import configure_logging
 from pagelet_engine.server.service import Service
@@ -59,7 +61,8 @@ def serve(config: EngineConfig, listen: ServerConfig, engine_command: Sequence[s
     configure_logging()
     try:
         listener = _bind(listen.host, listen.port)
-        code: int = uvloop.run(_Server(config, listen).run(listener, engine_command))
+        server = _Server(config, listen)
+        code: int = uvloop.run(server.run(listener, engine_command))
         return code
     except ConfigError as error:
         print(f"pagelet serve: {error}", file=sys.stderr)
@@ -85,7 +88,7 @@ class _Server:
         )
         self._http = _UvicornServer(
             uvicorn.Config(
-                build_app(self._service),
+                build_app(self._service, _keys(listen), local_only=not listen.no_auth),
                 loop="uvloop",
                 http="httptools",
                 ws="none",
@@ -216,6 +219,11 @@ def served_model_name(config: EngineConfig) -> str:
         return config.served_model_name
     name = config.model.rstrip("/").rpartition("/")[2]
     return name.removesuffix(".gguf")
+
+
+def _keys(listen: ServerConfig) -> KeyRing:
+    files = (listen.api_keys_file, listen.gateway_key_file)
+    return KeyRing(*(None if file is None else Path(file) for file in files))
 
 
 def _load_text(config: EngineConfig) -> TextModel:

@@ -165,7 +165,8 @@ def _container(spec: ModelDeploymentSpec, name: str, image: str, claim: str | No
         "name": CONTAINER,
         "image": spec.engine.image or image,
         "command": ["pagelet", "serve"],
-        "args": [*engine_args(spec, name), "--host=0.0.0.0", f"--port={ENGINE_PORT}"],
+        # No key: the gateway in front asks for it, and pods are reached through it.
+        "args": [*engine_args(spec, name), "--host=0.0.0.0", f"--port={ENGINE_PORT}", "--no-auth"],
         "ports": [{"name": "http", "containerPort": ENGINE_PORT, "protocol": "TCP"}],
         "env": _env(spec),
         "volumeMounts": _mounts(claim),
