@@ -9,7 +9,8 @@ from pagelet_engine.core.step_plan import StepPlan
 from pagelet_engine.model.llama import Llama
 from pagelet_engine.runner.block_tables import BlockTables
 from pagelet_engine.runner.input_batch import build_batch
-from pagelet_engine.runner.sampler import SamplingRow, mix, sample
+from pagelet_engine.runner.sampler import mix, sample
+from pagelet_engine.runner.sampling_row import SamplingRow
 
 
 class ModelRunner:
@@ -41,13 +42,14 @@ class ModelRunner:
         self._tables = tables
         self._device = device
         self._seed = seed
+        self._eos_token_ids = frozenset(model.config.eos_token_ids)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> list[int | None]:
         """Compute a plan that is not empty.
 
         Returns:
-            One token per item of `plan.sampling`, None where the logits were not finite.
+            One token per item of `plan.sampling`, None where no finite logit was left.
         """
         batch = build_batch(plan, self._tables, self._cache.block_size, self._device)
         self._cache.clear_blocks(batch.fresh_blocks)
@@ -58,9 +60,10 @@ class ModelRunner:
         if not sampling:
             return []
         logits = self._model.logits(hidden[batch.sampled_rows])
-        return sample(logits, [self._sampling_row(item.seq) for item in sampling])
+        rows = [self._sampling_row(item.seq) for item in sampling]
+        return sample(logits, rows, self._eos_token_ids)
 
     def _sampling_row(self, seq: Sequence) -> SamplingRow:
         given = seq.sampling.seed
         seed = mix(self._seed) ^ mix(seq.seq_id) if given is None else given
-        return SamplingRow(seq.sampling, seed, seq.num_tokens)
+        return SamplingRow(seq.sampling, seed, seq.num_tokens, seq.token_ids, seq.num_prompt_tokens)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagelet_engine.core.sampling_params import SamplingParams
-from pagelet_engine.runner.sampler import SamplingRow, sample, uniform
+from pagelet_engine.runner.sampler import sample, uniform
+from pagelet_engine.runner.sampling_row import SamplingRow
 
 WEIGHTS = [0.5, 0.25, 0.125, 0.0625, 0.0625]
 LOGITS = torch.tensor([math.log(weight) for weight in WEIGHTS])
