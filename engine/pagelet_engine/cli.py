@@ -68,6 +68,12 @@ def serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask nobody for a key, though --host is public.")
     ] = _LISTEN.no_auth,
+    watchdog: Annotated[
+        float, typer.Option(help="Longest silence of the engine process, seconds.")
+    ] = _LISTEN.watchdog_s,
+    on_engine_death: Annotated[
+        str, typer.Option(help="exit, or restart the engine process.")
+    ] = _LISTEN.on_engine_death,
     drain_timeout: Annotated[
         float, typer.Option(help="Longest wait for open streams after SIGTERM, seconds.")
     ] = _LISTEN.drain_timeout_s,
@@ -101,6 +107,8 @@ def serve(
             api_keys_file=api_keys_file,
             gateway_key_file=gateway_key_file,
             no_auth=no_auth,
+            watchdog_s=watchdog,
+            on_engine_death=on_engine_death,
         )
     except ConfigError as error:
         typer.echo(f"pagelet serve: {error}", err=True)

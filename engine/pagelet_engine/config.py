@@ -11,6 +11,7 @@ from pagelet_engine.errors import ConfigError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+ENGINE_DEATH_POLICIES = ("exit", "restart")
 BLOCK_SIZES = (8, 16, 32, 64, 128)
 
 
@@ -57,6 +58,23 @@ class EngineConfig:
     gpu_memory_fraction: float = 0.90
     """Share of the GPU's memory for weights, activations and KV cache, in (0, 1)."""
 
+    prefix_caching: bool = True
+    """Keep the K/V of full blocks and reuse it for prompts that begin alike. Costs a hash per block
+    and no memory: only blocks nobody else needs are kept."""
+
+    target_itl_ms: float | None = None
+    """Longest step while sequences decode, at the 99th percentile, milliseconds: prompt chunks are
+    sized by it. Lower makes streams smoother and prompts slower. None: chunks are as large as
+    max_num_batched_tokens allows."""
+
+    max_queued_tokens: int | None = None
+    """Most prompt tokens that may wait, those in the prefix cache not counted; more are refused
+    with 429. None: no limit but that on requests."""
+
+    queue_timeout_s: float | None = None
+    """Longest wait for the first step, seconds; who would wait longer is refused at once, and who
+    has is sent away with 429. None: no limit but each request's own deadline."""
+
     num_threads: int | None = None
     """Threads for CPU arithmetic; None takes the cores this process may use."""
 
@@ -76,10 +94,15 @@ class EngineConfig:
         if self.block_size not in BLOCK_SIZES:
             known = ", ".join(map(str, BLOCK_SIZES))
             raise ConfigError(f"block_size is {self.block_size}; choose one of {known}.")
-        for name in ("max_model_len", "max_num_batched_tokens", "kv_cache_bytes", "num_threads"):
+        counts = ("max_model_len", "max_num_batched_tokens", "kv_cache_bytes", "max_queued_tokens")
+        for name in (*counts, "num_threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1, or left out.")
+        for name in ("target_itl_ms", "queue_timeout_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} is {value}; it must be positive, or left out.")
         if self.max_num_seqs < 1:
             raise ConfigError(f"max_num_seqs is {self.max_num_seqs}; it must be at least 1.")
         if not 0.0 < self.gpu_memory_fraction < 1.0:
@@ -124,12 +147,28 @@ class ServerConfig:
     """Serve everybody who can connect, though `host` is not loopback: for pods that only their
     gateway can reach."""
 
+    watchdog_s: float = 60.0
+    """An engine process silent for longer is stuck: not ready, and ended a little later. Above the
+    longest step, a full prefill batch of a large model on a small CPU."""
+
+    on_engine_death: str = "exit"
+    """exit leaves the restart to whoever supervises this process, restart does it here, which keeps
+    the port and the metrics, up to 5 times in 10 minutes."""
+
     def __post_init__(self) -> None:
         """Refuse what can never work.
 
         Raises:
             ConfigError: A value is out of range.
         """
+        if self.on_engine_death not in ENGINE_DEATH_POLICIES:
+            known = " or ".join(ENGINE_DEATH_POLICIES)
+            raise ConfigError(f"on_engine_death is {self.on_engine_death!r}; choose {known}.")
+        if not self.watchdog_s >= 1.0:
+            raise ConfigError(
+                f"watchdog is {self.watchdog_s} s; it must be at least 1, as an idle engine speaks "
+                f"every half second only."
+            )
         has_keys = self.api_keys_file is not None or self.gateway_key_file is not None
         if self.no_auth and has_keys:
             raise ConfigError("no_auth contradicts a key file; leave one of them out.")

@@ -161,6 +161,13 @@ class EngineClient:
             self._generations.pop(seq_id).fail(error)
             self._send(Abort(seq_id))
 
+    def kill(self) -> None:
+        """End the engine process at once, even a stopped one; streams hear of it as usual."""
+        if not self._is_gone:
+            # Not Popen's kill: it may reap the process, and the exit code would be lost.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
     async def stop(self) -> None:
         """End the engine process: ask by closing the socket, kill what lingers."""
         self._stopping = True

@@ -148,6 +148,8 @@ class EngineMetrics:
 
     def observe_step(self, stepped: Stepped) -> None:
         """Count a step's time; heartbeats bring no new step."""
+        if stepped.stats.num_steps < self._steps_seen:
+            self._steps_seen = 0  # another engine process than before
         if stepped.stats.num_steps > self._steps_seen:
             self._steps_seen = stepped.stats.num_steps
             self._step_duration.observe(stepped.stats.last_step_seconds)

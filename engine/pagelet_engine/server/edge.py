@@ -10,7 +10,8 @@ import uuid
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pagelet_engine.server.errors import INTERNAL_ERROR
+from pagelet_engine.server.connections import MAX_HEAD_BYTES, MAX_HEADERS, is_head_too_large
+from pagelet_engine.server.errors import INTERNAL_ERROR, ErrorReply
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:\-]{1,64}\Z")
 _log = structlog.get_logger(__name__)
@@ -38,6 +39,9 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
+        if is_head_too_large(scope["headers"], scope.get("raw_path", b"")):
+            await _HEAD_TOO_LARGE.response()(scope, receive, send_with_id)
+            return
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
@@ -46,6 +50,13 @@ class Edge:
             if started:
                 raise  # the server closes the connection, so nobody takes the reply for complete
             await INTERNAL_ERROR.response()(scope, receive, send_with_id)
+
+
+_HEAD_TOO_LARGE = ErrorReply(
+    431,
+    f"Headers may have {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} fields in all; these have more.",
+    "headers_too_large",
+)
 
 
 def _request_id(scope: Scope) -> str:

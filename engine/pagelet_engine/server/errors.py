@@ -28,7 +28,7 @@ CODES = (
     *("invalid_json", "invalid_type", "invalid_value", "missing_required_parameter"),
     *("unknown_parameter", "unsupported_parameter", "context_length_exceeded"),
     *("model_not_found", "unknown_url", "method_not_allowed", "request_timeout"),
-    *("request_too_large", "unsupported_media_type", "rate_limit_exceeded"),
+    *("request_too_large", "headers_too_large", "unsupported_media_type", "rate_limit_exceeded"),
     *("service_unavailable", "server_starting", "server_draining"),
     *("invalid_api_key", "permission_denied", "misdirected_request"),
     *("generation_failed", "internal_error", "http_error"),

@@ -1,8 +1,9 @@
 """Whether this server takes work: starting, serving, draining, broken. One place decides.
 
     starting ──Ready and a warm-up token──► serving ──SIGTERM──► draining ──► exit 0
-        │                                      │
-        └──────────── engine ended ────────────┴──► broken ──► exit 1 (2: configuration)
+        │  ▲                                   │
+        │  └──────── by policy ─────────┐      │
+        └──────────── engine ended ─────┴──────┴──► broken ──► exit 1 (2: configuration)
 
 `admit` counts requests in flight, so draining knows when it is done and the queue has an end.
 """
@@ -57,6 +58,11 @@ class Lifecycle:
     def fail(self) -> None:
         """The engine is gone."""
         self.phase = Phase.BROKEN
+
+    def restart(self) -> None:
+        """Another engine process is being started in place of the one that is gone."""
+        assert self.phase is Phase.BROKEN, "only what has failed starts again"
+        self.phase = Phase.STARTING
 
     async def wait_idle(self) -> None:
         """Wait until no request is in flight."""

@@ -26,14 +26,16 @@ import uvloop
 
 from pagelet_engine.config import EngineConfig, ServerConfig
 from pagelet_engine.engine_client import EngineClient
-from pagelet_engine.errors import ConfigError, EngineDeadError, UnavailableError
+from pagelet_engine.errors import ConfigError, EngineDeadError, EngineError, UnavailableError
 from pagelet_engine.messages import Ready
 from pagelet_engine.model.source import is_dummy, resolve_source
 from pagelet_engine.server.app import build_app
 from pagelet_engine.server.auth import KeyRing
+from pagelet_engine.server.connections import BoundedProtocol
 from pagelet_engine.server.lifecycle import Phase
 from pagelet_engine.server.logs import configure_logging
 from pagelet_engine.server.service import Service
+from pagelet_engine.server.watchdog import RESTART_WINDOW_S, RESTARTS, RestartBudget, watch
 from pagelet_engine.text.vocabulary import TextModel, load_text_model
 
 EXIT_DRAINED, EXIT_BROKEN, EXIT_CONFIG = 0, 1, 2
@@ -90,7 +92,7 @@ class _Server:
             uvicorn.Config(
                 build_app(self._service, _keys(listen), local_only=not listen.no_auth),
                 loop="uvloop",
-                http="httptools",
+                http=BoundedProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -108,40 +110,61 @@ class _Server:
         Raises:
             ConfigError: The model cannot be served as configured.
         """
-        engine = EngineClient(
-            engine_command, on_stage=self._show_stage, on_step=self._service.metrics.observe_step
-        )
         signals = _watch_signals()
-        await engine.start()
-        self._service.attach_engine(engine)
         http = asyncio.create_task(self._http.serve(sockets=[listener]))
-        lives = asyncio.create_task(self._live(engine, listener.getsockname()))
+        lives = asyncio.create_task(self._live(engine_command, listener.getsockname()))
         drains = asyncio.create_task(self._drain(signals))
         try:
             await asyncio.wait((lives, drains), return_when=asyncio.FIRST_COMPLETED)
             return drains.result() if drains.done() else lives.result()
         finally:
-            for task in (lives, drains):
-                task.cancel()
-            await asyncio.gather(lives, drains, return_exceptions=True)
+            drains.cancel()
             self._http.should_exit = True
             await http
-            await engine.stop()
+            lives.cancel()
+            await asyncio.gather(lives, drains, return_exceptions=True)
 
-    async def _live(self, engine: EngineClient, address: tuple[str, int]) -> int:
-        """Start up, then wait for the engine's end, which should never come."""
+    async def _live(self, engine_command: Sequence[str], address: tuple[str, int]) -> int:
+        """Run one engine process, or by policy one after the other; return the exit code."""
+        lifecycle, budget = self._service.lifecycle, RestartBudget()
         _log.info("listening", address=_url(address), model=self._config.model)
-        text, limits = await self._load(engine)
-        self._service.load(text, limits)
-        self._show_stage("warming up")
-        await self._service.warm_up()
-        self._show_stage("ready")
-        self._service.lifecycle.serve()
-        self._announce(address, limits)
-        error = await engine.wait_dead()
-        self._service.lifecycle.fail()
-        _log.error("engine_died", reason=str(error))
-        return EXIT_BROKEN
+        while True:
+            error = await self._live_once(engine_command, address)
+            was_serving = lifecycle.phase is Phase.SERVING
+            lifecycle.fail()
+            _log.error("engine_died", reason=str(error))
+            if self._listen.on_engine_death == "exit" or not was_serving:
+                return EXIT_BROKEN
+            if not budget.spend(time.monotonic()):
+                _log.error("engine_keeps_dying", restarts=RESTARTS, within_s=RESTART_WINDOW_S)
+                return EXIT_BROKEN
+            lifecycle.restart()
+
+    async def _live_once(
+        self, engine_command: Sequence[str], address: tuple[str, int]
+    ) -> EngineError:
+        """Start an engine process and serve; return why it ended, which it never should."""
+        engine = EngineClient(
+            engine_command, on_stage=self._show_stage, on_step=self._service.metrics.observe_step
+        )
+        await engine.start()
+        self._service.attach_engine(engine)
+        watchdog = asyncio.create_task(
+            watch(engine, self._listen.watchdog_s, self._service.set_stuck)
+        )
+        try:
+            text, limits = await self._load(engine)
+            self._service.load(text, limits)
+            self._show_stage("warming up")
+            await self._service.warm_up()
+            self._show_stage("ready")
+            self._service.lifecycle.serve()
+            self._announce(address, limits)
+            return await engine.wait_dead()
+        finally:
+            watchdog.cancel()
+            await asyncio.gather(watchdog, return_exceptions=True)
+            await engine.stop()
 
     async def _load(self, engine: EngineClient) -> tuple[TextModel, Ready]:
         """Load the text side while the engine process loads the weights.

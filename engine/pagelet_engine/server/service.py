@@ -11,12 +11,8 @@ from pagelet_engine.messages import Ready
 from pagelet_engine.metrics import EngineMetrics
 from pagelet_engine.server.lifecycle import Lifecycle, queue_full
 from pagelet_engine.server.prompts import PromptEncoder
-from pagelet_engine.server.text_stream import RequestTimer, TextStream
+from pagelet_engine.server.text_stream import RequestTimer, TextOptions, TextStream
 from pagelet_engine.text.vocabulary import TextModel
-
-LIVE_SILENCE_S = 60.0
-"""An engine process silent for longer is taken for stuck. Above the longest step: a full prefill
-batch of a large model on a small CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +57,27 @@ class Service:
         self.lifecycle = Lifecycle(max_requests=max_queued + max_num_seqs)
         self.engine: EngineClient | None = None
         self.loaded: LoadedModel | None = None
+        self.is_stuck = False
+        """Whether the engine process has been silent for too long; the watchdog says so."""
         self.stage = "starting the engine process"
         self._max_queued = max_queued
 
     def attach_engine(self, engine: EngineClient) -> None:
         """Use `engine` from now on and show its numbers in /metrics."""
+        is_first = self.engine is None
         self.engine = engine
-        self.metrics.attach(
-            stats=lambda: engine.stats,
-            limits=lambda: engine.limits,
-            num_open=lambda: engine.num_open,
-            silence_s=engine.silence_s,
-        )
+        self.is_stuck = False
+        if is_first:
+            self.metrics.attach(
+                stats=lambda: self._engine().stats,
+                limits=lambda: self._engine().limits,
+                num_open=lambda: self._engine().num_open,
+                silence_s=lambda: self._engine().silence_s(),
+            )
+
+    def set_stuck(self, is_stuck: bool) -> None:
+        """Say whether the engine process gets anything done."""
+        self.is_stuck = is_stuck
 
     def load(self, text: TextModel, limits: Ready) -> LoadedModel:
         """Remember the loaded model; `lifecycle.serve` is the caller's to call."""
@@ -89,16 +94,14 @@ class Service:
         """Whether the engine process is making progress, or is still starting."""
         if self.engine is None:
             return True
-        if self.engine.is_dead:
-            return False
-        return self.engine.limits is None or self.engine.silence_s() < LIVE_SILENCE_S
+        return not (self.engine.is_dead or self.is_stuck)
 
     def submit(
         self,
         prompts: Sequence[list[int]],
         samplings: Sequence[SamplingParams],
+        options: Sequence[TextOptions],
         *,
-        stops: Sequence[str],
         arrived_at: float,
     ) -> list[TextStream]:
         """Start one sequence per prompt: all of them or none.
@@ -112,8 +115,8 @@ class Service:
         if num_waiting + len(prompts) > self._max_queued:
             raise queue_full()
         return [
-            self._stream(prompt, sampling, stops, arrived_at)
-            for prompt, sampling in zip(prompts, samplings, strict=True)
+            self._stream(prompt, sampling, option, arrived_at)
+            for prompt, sampling, option in zip(prompts, samplings, options, strict=True)
         ]
 
     async def warm_up(self) -> None:
@@ -132,19 +135,23 @@ class Service:
         if self.engine is not None:
             self.engine.fail_all(error)
 
+    def _engine(self) -> EngineClient:
+        assert self.engine is not None, "requests are admitted only once the engine runs"
+        return self.engine
+
     def _stream(
         self,
         prompt: list[int],
         sampling: SamplingParams,
-        stops: Sequence[str],
+        options: TextOptions,
         arrived_at: float,
     ) -> TextStream:
         assert self.engine is not None, "see submit"
         return TextStream(
             self.engine.submit(prompt, sampling),
             self.model().text.tokenizer,
+            sampling,
+            options,
             num_prompt_tokens=len(prompt),
-            stops=stops,
-            stop_token_ids=sampling.stop_token_ids,
             timer=RequestTimer(self.metrics, asyncio.get_running_loop().time, arrived_at),
         )

@@ -1,19 +1,10 @@
-"""What the probes conclude from the engine process's silence."""
+"""What the probes conclude from the engine process's state."""
 
 import pytest
 
 from pagelet_engine.engine_client import EngineClient
-from pagelet_engine.server.service import LIVE_SILENCE_S, Service
+from pagelet_engine.server.service import Service
 from server_process import echo_command
-
-
-class QuietEngine(EngineClient):
-    """A real engine process that was last heard of `quiet_s` ago."""
-
-    quiet_s = 0.0
-
-    def silence_s(self) -> float:
-        return self.quiet_s
 
 
 @pytest.fixture
@@ -23,7 +14,7 @@ def service():
 
 @pytest.fixture
 async def engine():
-    engine = QuietEngine(echo_command("--load-seconds", "0.2"))
+    engine = EngineClient(echo_command("--load-seconds", "0.2"))
     await engine.start()
     yield engine
     await engine.stop()
@@ -33,14 +24,14 @@ async def test_a_server_without_an_engine_yet_is_live(service):
     assert service.is_live()
 
 
-async def test_silence_is_no_fault_while_loading_and_one_afterwards(service, engine):
+async def test_an_engine_is_live_unless_stuck_and_another_one_starts_afresh(service, engine):
     service.attach_engine(engine)
-    engine.quiet_s = LIVE_SILENCE_S + 1
     assert service.is_live()
-    await engine.wait_ready()
+    service.set_stuck(True)
     assert not service.is_live()
-    engine.quiet_s = LIVE_SILENCE_S - 1
+    service.attach_engine(engine)
     assert service.is_live()
+    assert b"pagelet_engine_open_sequences" in service.metrics.exposition()
 
 
 async def test_a_dead_engine_is_not_live_at_once(service, engine):

@@ -1,0 +1,131 @@
+"""Raw sockets: heads without end, heads too large, and too many connections."""
+
+import http.client
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from pagelet_engine.server import connections
+from pagelet_engine.server.connections import MAX_HEAD_BYTES, MAX_HEADERS, is_head_too_large
+from server_client import request
+from server_process import echo_server
+
+OK = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n"
+
+
+@pytest.fixture(scope="module")
+def url():
+    with echo_server() as server:
+        yield server.wait_ready()
+
+
+def connect(url):
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=30)
+
+
+def status_of(answer):
+    return int(answer.split(b" ", 2)[1]) if answer else None
+
+
+def told(url, head):
+    """Send a head, possibly without end, and return the status of the answer."""
+    with connect(url) as wire:
+        try:
+            wire.sendall(head)
+            return status_of(wire.recv(4096))
+        except (ConnectionResetError, BrokenPipeError):
+            return None  # refused while we were still sending
+
+
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(url):
+    for head in (OK + b"x: " + b"a" * 2**20, b"GET /" + b"a" * 2**20, OK + b"a: b\r\n" * 2**18):
+        assert told(url, head) in (431, 400, None)
+        assert request(url, "GET", "/livez").status == 200
+
+
+def test_a_head_that_is_complete_but_too_large_is_an_error_object(url):
+    for headers in ({"x": "a" * MAX_HEAD_BYTES}, {f"x{n}": "a" for n in range(MAX_HEADERS)}):
+        reply = request(url, "GET", "/livez", headers=headers)
+        assert (reply.status, reply.json["error"]["code"]) == (431, "headers_too_large")
+    many = {f"x{n}": "a" for n in range(MAX_HEADERS - 10)}
+    assert request(url, "GET", "/livez", headers=many).status == 200
+
+
+def test_what_is_too_large_is_counted_in_bytes_and_fields():
+    assert not is_head_too_large([(b"a", b"b" * (MAX_HEAD_BYTES - 2))], b"/")
+    assert is_head_too_large([(b"a", b"b" * (MAX_HEAD_BYTES - 1))], b"/")
+    assert not is_head_too_large([(b"", b"")] * MAX_HEADERS, b"")
+    assert is_head_too_large([(b"", b"")] * (MAX_HEADERS + 1), b"")
+
+
+def test_several_requests_on_one_connection_are_counted_apart(url):
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    for _ in range(5):
+        connection.request("GET", "/livez", headers={"x": "a" * (MAX_HEAD_BYTES // 3)})
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b'{"status":"ok"}')
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"POST /livez HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\nhello",
+        b"POST /livez HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /livez HTTP/1.1\r\nhost: a\r\n folded: b\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nbad name: b\r\n\r\n",
+    ],
+)
+def test_what_two_parsers_could_read_differently_is_refused(url, head):
+    assert told(url, head) in (400, 404, 405)
+    assert request(url, "GET", "/livez").status == 200
+
+
+CAPPED = """
+import json, sys
+from pagelet_engine.config import EngineConfig, ServerConfig
+from pagelet_engine.server import connections
+connections.MAX_CONNECTIONS, connections.HEAD_TIMEOUT_S = 8, 1.0
+from pagelet_engine.server.run import serve
+model, listen, command = json.loads(sys.argv[1])
+raise SystemExit(serve(EngineConfig(**model), ServerConfig(**listen), command))
+"""
+
+
+@pytest.fixture
+def capped(monkeypatch):
+    """A server that allows 8 connections and a second for a head."""
+    monkeypatch.setattr("server_process.ECHO_SERVER", CAPPED)
+    with echo_server() as server:
+        yield server.wait_ready()
+
+
+def test_idle_connections_make_room_for_those_that_ask(capped):
+    idle = [connect(capped) for _ in range(30)]
+    try:
+        for _ in range(5):
+            assert request(capped, "GET", "/livez").status == 200
+        answers = [wire.recv(100) for wire in idle]
+        assert all(status_of(answer) in (None, 503) for answer in answers)
+    finally:
+        for wire in idle:
+            wire.close()
+
+
+def test_a_head_that_trickles_is_cut_off(capped):
+    with connect(capped) as wire:
+        wire.sendall(OK)
+        assert status_of(wire.recv(4096)) == 408
+        assert wire.recv(1) == b""
+
+
+def test_descriptors_bound_the_connections(monkeypatch):
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (256, 256))
+    assert connections.max_connections() == 192
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (10**6, 10**6))
+    assert connections.max_connections() == connections.MAX_CONNECTIONS
