@@ -30,6 +30,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """Higher goes first among sequences of the same tenant."""
     deadline_s: float | None = None
     """Seconds left on arrival; then the sequence ends with an error, wherever it is."""
+    constraint: str | None = None
+    """Path of the socket on which this sequence's matcher process waits (`constraints`)."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -59,6 +61,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     kv_cache_bytes: int
     weights_bytes: int
     load_seconds: float
+    eos_token_ids: list[int] = []
+    """What ends a sequence by itself."""
 
 
 class Fatal(msgspec.Struct, frozen=True, tag="fatal"):

@@ -4,6 +4,7 @@ import torch
 
 from pagelet_engine.attention.backend import AttentionBackend
 from pagelet_engine.attention.kv_cache import KVCache
+from pagelet_engine.constraints.masks import Masks
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_plan import StepPlan
 from pagelet_engine.model.llama import Llama
@@ -25,6 +26,7 @@ class ModelRunner:
         *,
         device: torch.device,
         seed: int,
+        masks: Masks | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -35,11 +37,13 @@ class ModelRunner:
             tables: As wide as the longest sequence.
             device: Where everything lies.
             seed: For sequences that bring none.
+            masks: Says which tokens constrained sequences may draw; None if there are none.
         """
         self._model = model
         self._cache = cache
         self._backend = backend
         self._tables = tables
+        self._masks = Masks(model.config.vocab_size) if masks is None else masks
         self._device = device
         self._seed = seed
         self._eos_token_ids = frozenset(model.config.eos_token_ids)
@@ -61,7 +65,19 @@ class ModelRunner:
             return []
         logits = self._model.logits(hidden[batch.sampled_rows])
         rows = [self._sampling_row(item.seq) for item in sampling]
-        return sample(logits, rows, self._eos_token_ids)
+        return self._sample_allowed(logits, rows, [item.seq.seq_id for item in sampling])
+
+    def _sample_allowed(
+        self, logits: torch.Tensor, rows: list[SamplingRow], seq_ids: list[int]
+    ) -> list[int | None]:
+        """Draw among the tokens that constraints allow, and tell the matchers what was drawn."""
+        allowed = self._masks.allowed(seq_ids)
+        if allowed is not None:
+            mask = torch.from_numpy(allowed).to(logits.device)
+            logits.masked_fill_(mask.logical_not_(), float("-inf"))
+        tokens = sample(logits, rows, self._eos_token_ids)
+        self._masks.advance(zip(seq_ids, tokens, strict=True))
+        return tokens
 
     def _sampling_row(self, seq: Sequence) -> SamplingRow:
         given = seq.sampling.seed
