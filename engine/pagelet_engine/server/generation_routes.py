@@ -33,14 +33,16 @@ from pagelet_engine.server.protocol import (
 )
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.sse import EventStream, chunks, merge
-from pagelet_engine.server.text_stream import TextStream
+from pagelet_engine.server.text_stream import TextOptions, TextStream
 from pagelet_engine.server.validation import (
     check_model,
     check_options,
     check_token_ids,
+    choices,
     sampling_params,
     validate,
 )
+from pagelet_engine.text.tokenizer import Tokenizer
 
 router = APIRouter()
 
@@ -100,16 +102,34 @@ def _submit(
     service: Service, body: GenerationRequest, prompts: Sequence[list[int]], arrived_at: float
 ) -> list[TextStream]:
     model = service.model()
+    bad_words = _bad_words(model.text.tokenizer, body.bad_words)
     samplings = [
         sampling_params(
             body,
             num_prompt_tokens=len(prompt),
             max_model_len=model.max_model_len,
             vocab_size=model.limits.vocab_size,
+            bad_words=bad_words,
         )
         for prompt in prompts
     ]
-    return service.submit(prompts, samplings, stops=body.stop, arrived_at=arrived_at)
+    each = [choice for sampling in samplings for choice in choices(sampling, body.n)]
+    options = [
+        TextOptions(
+            stops=tuple(body.stop),
+            include_stop=body.include_stop_str_in_output,
+            counts_prompt=index % body.n == 0,
+        )
+        for index in range(len(each))
+    ]
+    repeated = [prompt for prompt in prompts for _ in range(body.n)]
+    return service.submit(repeated, each, options, arrived_at=arrived_at)
+
+
+def _bad_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Return each word's token ids at the start of a text and after a space."""
+    runs = {tuple(tokenizer.encode(form)) for word in words for form in (word, f" {word}")}
+    return tuple(sorted(runs))
 
 
 async def _answer(

@@ -24,8 +24,8 @@ class Envelope:
 
 
 def usage(streams: Sequence[TextStream]) -> Json:
-    """Return the token counts of all sequences of one request together."""
-    num_prompt = sum(stream.num_prompt_tokens for stream in streams)
+    """Return the token counts of all sequences of one request; choices share their prompt's."""
+    num_prompt = sum(stream.num_prompt_tokens for stream in streams if stream.counts_prompt)
     num_output = sum(stream.num_output_tokens for stream in streams)
     return {
         "prompt_tokens": num_prompt,

@@ -17,19 +17,17 @@ MAX_STOP_CHARS = 256
 MAX_PROMPTS = 128
 MAX_MESSAGES = 4096
 MAX_PROMPT_TOKEN_IDS = 2**20
+MAX_CHOICES = 128
+MAX_BAD_WORDS = 64
+MAX_BAD_WORD_CHARS = 64
+
+_MAX_ID_DIGITS = 9
 
 OFF_VALUES: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
     "best_of": (1,),
     "logprobs": (False,),
     "top_logprobs": (),
     "prompt_logprobs": (),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "repetition_penalty": (1,),
-    "min_p": (0,),
-    "min_tokens": (0,),
-    "logit_bias": ({},),
     "echo": (False,),
     "suffix": ("",),
     "tools": ([],),
@@ -67,6 +65,21 @@ def _stop_list(value: object) -> object:
             "bad_length", "each must have 1 to {most} characters", {"most": MAX_STOP_CHARS}
         )
     return stops
+
+
+def _bias_pairs(value: object) -> object:
+    """Bring JSON's text keys to token ids; `SamplingParams.check` sees to the ranges."""
+    if not isinstance(value, dict):
+        raise PydanticCustomError("bias_type", "must be an object from token ids to numbers")
+    for token_id, bias in value.items():
+        if not (token_id.isascii() and token_id.isdecimal() and len(token_id) <= _MAX_ID_DIGITS):
+            raise PydanticCustomError("bad_key", "each key must be a token id")
+        if isinstance(bias, bool) or not isinstance(bias, int | float):
+            raise PydanticCustomError("bias_type", "each value must be a number")
+    pairs = {int(token_id): float(bias) for token_id, bias in value.items()}
+    if len(pairs) < len(value):
+        raise PydanticCustomError("bad_key", "each token id must appear once")
+    return tuple(pairs.items())
 
 
 def _prompt_list(value: object) -> object:
@@ -139,6 +152,9 @@ class StreamOptions(_Strict):
     include_usage: bool = False
 
 
+BadWord = Annotated[str, Field(min_length=1, max_length=MAX_BAD_WORD_CHARS)]
+
+
 class GenerationRequest(_Strict):
     """What chat and plain completions have in common."""
 
@@ -147,9 +163,19 @@ class GenerationRequest(_Strict):
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
     seed: int | None = None
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Annotated[tuple[tuple[int, float], ...], PlainValidator(_bias_pairs)] = ()
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[BadWord] = Field(default_factory=list, max_length=MAX_BAD_WORDS)
+    min_tokens: int = 0
     stop: Annotated[list[str], BeforeValidator(_stop_list)] = Field(default_factory=list)
     stop_token_ids: list[int] = Field(default_factory=list)
+    include_stop_str_in_output: bool = False
     ignore_eos: bool = False
     stream: bool = False
     stream_options: StreamOptions | None = None

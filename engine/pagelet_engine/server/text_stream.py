@@ -3,10 +3,11 @@
 Knows nothing of HTTP or of OpenAI's objects.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.errors import EngineError
 from pagelet_engine.generation import Generation
 from pagelet_engine.messages import TokenOutput
@@ -21,6 +22,18 @@ class TextDelta:
 
     text: str
     finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextOptions:
+    """How tokens become the text a client asked for."""
+
+    stops: tuple[str, ...] = ()
+    """Texts that end the sequence."""
+    include_stop: bool = False
+    """Keep what ended the sequence, stop string or stop token, in the text."""
+    counts_prompt: bool = True
+    """Whether the request's token count includes this sequence's prompt: one of n choices does."""
 
 
 class RequestTimer:
@@ -60,18 +73,20 @@ class TextStream:
         self,
         generation: Generation,
         tokenizer: Tokenizer,
+        sampling: SamplingParams,
+        options: TextOptions,
         *,
         num_prompt_tokens: int,
-        stops: Sequence[str],
-        stop_token_ids: Sequence[int],
         timer: RequestTimer,
     ) -> None:
         self._generation = generation
         self._detokenizer = Detokenizer(tokenizer.token_bytes)
-        self._stops = StopStrings(stops)
-        self._stop_token_ids = frozenset(stop_token_ids)
+        self._stops = StopStrings(options.stops, include=options.include_stop)
+        self._dropped_at_end = frozenset(() if options.include_stop else sampling.stop_token_ids)
+        self._min_tokens = sampling.min_tokens
         self._timer = timer
         self.num_prompt_tokens = num_prompt_tokens
+        self.counts_prompt = options.counts_prompt
         self.num_output_tokens = 0
         """Tokens generated so far, those that end the text included."""
 
@@ -98,14 +113,15 @@ class TextStream:
         self._timer.end("aborted")
 
     def _take(self, output: TokenOutput) -> TextDelta:
-        self.num_output_tokens += len(output.token_ids)
         self._timer.tokens(len(output.token_ids))
-        token_ids = output.token_ids
-        if output.finish_reason is FinishReason.STOP and token_ids[-1:]:
-            # The token that ended the text is no part of it.
-            token_ids = token_ids[:-1] if token_ids[-1] in self._stop_token_ids else token_ids
-        text = self._stops.feed(self._detokenizer.feed(token_ids))
         finish_reason = output.finish_reason
+        ended_by_token = finish_reason is FinishReason.STOP and bool(output.token_ids)
+        text = ""
+        for place, token_id in enumerate(output.token_ids, 1 - len(output.token_ids)):
+            self.num_output_tokens += 1
+            is_last = ended_by_token and place == 0
+            if not (is_last and token_id in self._dropped_at_end):
+                text += self._certain(token_id)
         if finish_reason is not None and not self._stops.found:
             text += self._stops.feed(self._detokenizer.finish())
             text += self._stops.finish()
@@ -115,3 +131,9 @@ class TextStream:
         if finish_reason is not None:
             self._timer.end(finish_reason.value)
         return TextDelta(text, finish_reason)
+
+    def _certain(self, token_id: int) -> str:
+        """Return the text that is certain once `token_id` has come."""
+        text = self._detokenizer.feed((token_id,))
+        # Before min_tokens a stop string is text like any other.
+        return text if self.num_output_tokens <= self._min_tokens else self._stops.feed(text)

@@ -10,10 +10,12 @@ from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError, UnknownModelError
 from pagelet_engine.server.errors import BadRequestError
 from pagelet_engine.server.protocol import (
+    MAX_CHOICES,
     MAX_MESSAGES,
     NO_EFFECT,
     OFF_VALUES,
     ChatCompletionRequest,
+    CompletionRequest,
     GenerationRequest,
 )
 
@@ -88,10 +90,22 @@ def check_options(request: GenerationRequest) -> None:
             "max_tokens and max_completion_tokens mean the same; set one of them.",
             param="max_tokens",
         )
+    num_prompts = len(request.prompt) if isinstance(request, CompletionRequest) else 1
+    if num_prompts * request.n > MAX_CHOICES:
+        raise InvalidRequestError(
+            f"{num_prompts} prompts with n = {request.n} choices each are more than the "
+            f"{MAX_CHOICES} a request may ask for.",
+            param="n",
+        )
 
 
 def sampling_params(
-    request: GenerationRequest, *, num_prompt_tokens: int, max_model_len: int, vocab_size: int
+    request: GenerationRequest,
+    *,
+    num_prompt_tokens: int,
+    max_model_len: int,
+    vocab_size: int,
+    bad_words: tuple[tuple[int, ...], ...] = (),
 ) -> SamplingParams:
     """Return how to generate one sequence.
 
@@ -100,18 +114,28 @@ def sampling_params(
         num_prompt_tokens: Length of this sequence's prompt.
         max_model_len: Most tokens of prompt and output together.
         vocab_size: Ids in [0, vocab_size) exist.
+        bad_words: `request.bad_words` as token ids.
 
     Raises:
         InvalidRequestError: A value out of range.
         ContextLengthError: Prompt and output cannot fit.
     """
     max_tokens, field = _max_tokens(request)
+    room = max_model_len - num_prompt_tokens
     sampling = SamplingParams(
-        max_tokens=1 if max_tokens is None else max_tokens,
+        max_tokens=max(room, 1) if max_tokens is None else max_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
         top_k=max(request.top_k, 0) if request.top_k >= -1 else request.top_k,  # vLLM's -1 is off
+        min_p=request.min_p,
         seed=request.seed,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
+        repetition_penalty=request.repetition_penalty,
+        logit_bias=request.logit_bias,
+        allowed_token_ids=_tuple(request.allowed_token_ids),
+        bad_words=bad_words,
+        min_tokens=request.min_tokens,
         ignore_eos=request.ignore_eos,
         stop_token_ids=tuple(request.stop_token_ids),
     )
@@ -120,10 +144,16 @@ def sampling_params(
         name, _, sentence = problem.partition(": ")
         name = field if name == "max_tokens" else name
         raise InvalidRequestError(f"{name} {sentence}.", param=name)
-    room = max_model_len - num_prompt_tokens
     if room < 1 or (max_tokens is not None and max_tokens > room):
         raise _too_long(num_prompt_tokens, max_tokens, max_model_len, field)
-    return sampling if max_tokens is not None else replace(sampling, max_tokens=room)
+    return sampling
+
+
+def choices(sampling: SamplingParams, n: int) -> list[SamplingParams]:
+    """Return how to generate each of `n` choices: alike, but each with draws of its own."""
+    if sampling.seed is None or n == 1:
+        return [sampling] * n
+    return [replace(sampling, seed=_wrap(sampling.seed + index)) for index in range(n)]
 
 
 def check_token_ids(token_ids: list[int], vocab_size: int, param: str) -> None:
@@ -136,6 +166,15 @@ def check_token_ids(token_ids: list[int], vocab_size: int, param: str) -> None:
         raise InvalidRequestError(
             f"{param} holds token ids outside [0, {vocab_size}).", param=param
         )
+
+
+def _wrap(seed: int) -> int:
+    """Bring a seed back into 64 bits."""
+    return (seed + 2**63) % 2**64 - 2**63
+
+
+def _tuple(values: list[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def _max_tokens(request: GenerationRequest) -> tuple[int | None, str]:

@@ -28,10 +28,11 @@ class Detokenizer:
 class StopStrings:
     """Cuts a text at the first stop string to be completed, wherever the pieces break."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
-        """Look for `stops`, none of which may be empty."""
+    def __init__(self, stops: Sequence[str], *, include: bool = False) -> None:
+        """Look for `stops`, none of which may be empty; if `include`, cut behind the match."""
         assert all(stops), "an empty stop string would match everywhere"
         self._stops = tuple(stops)
+        self._include = include
         self._held = ""
         self.found = False
         """Whether a stop string has been seen; nothing comes out after that."""
@@ -56,11 +57,14 @@ class StopStrings:
         return held
 
     def _first_match(self, text: str) -> int | None:
-        """Return where the match that ends first starts; of several, the longest."""
+        """Return where to cut: at the match that ends first; of several, the longest."""
         matches = [
             (start + len(stop), start) for stop in self._stops if (start := text.find(stop)) >= 0
         ]
-        return min(matches)[1] if matches else None
+        if not matches:
+            return None
+        end, start = min(matches)
+        return end if self._include else start
 
     def _num_possible(self, text: str) -> int:
         """Return the length of the longest end of `text` that begins a stop string."""

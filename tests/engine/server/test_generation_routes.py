@@ -123,6 +123,48 @@ def test_several_prompts_give_choices_in_their_order(url, client):
     assert texts == {0: "abab", 1: "xyzx"}
 
 
+def test_choices_come_in_order_and_share_their_prompt_in_usage(url, client):
+    answer = client.completions.create(model="echo", prompt=["ab", "xyz"], n=3, max_tokens=4)
+    texts = [(choice.index, choice.text) for choice in answer.choices]
+    assert texts == list(enumerate(["abab"] * 3 + ["xyzx"] * 3))
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (5, 24)
+    parts = list(
+        client.chat.completions.create(
+            model="echo",
+            messages=HELLO,
+            n=4,
+            max_tokens=10,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    assert (parts[-1].usage.prompt_tokens, parts[-1].usage.completion_tokens) == (24, 40)
+    streamed = dict.fromkeys(range(4), "")
+    for part in parts[:-1]:
+        streamed[part.choices[0].index] += part.choices[0].delta.content or ""
+    assert streamed == dict.fromkeys(range(4), ECHOED[:9])
+    ends = [part.choices[0].index for part in parts[:-1] if part.choices[0].finish_reason]
+    assert sorted(ends) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        ({"stop": ["two o"]}, "one "),
+        ({"stop": ["two o"], "include_stop_str_in_output": True}, "one two o"),
+        ({"stop": ["two o"], "min_tokens": 8}, "one two one "),
+        ({"stop_token_ids": [ord("t")]}, "one "),
+        ({"stop_token_ids": [ord("t")], "include_stop_str_in_output": True}, "one t"),
+    ],
+)
+def test_what_ends_a_text_is_left_out_kept_or_not_yet_heard(url, extra, text):
+    body = {"model": "echo", "prompt": "one two ", "max_tokens": 99} | extra
+    choice = request(url, "POST", TEXT, body).json["choices"][0]
+    assert (choice["text"], choice["finish_reason"]) == (text, "stop")
+    with stream(url, TEXT, body) as events:
+        assert text_of(events) == text
+
+
 def test_completions_default_to_16_tokens_and_chat_to_the_rest_of_the_context(client):
     text = client.completions.create(model="echo", prompt="a")
     assert text.usage.completion_tokens == 16

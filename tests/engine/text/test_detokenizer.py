@@ -78,6 +78,17 @@ def test_nothing_is_shown_that_a_stop_string_takes_back(whole, stops, positions)
 
 
 @settings(deadline=None)
+@given(whole=short, stops=stop_lists, positions=cuts)
+def test_an_included_stop_string_is_all_that_is_added(whole, stops, positions):
+    shown = []
+    for include in (False, True):
+        finder = StopStrings(stops, include=include)
+        text = "".join(finder.feed(part) for part in pieces(whole, positions))
+        shown.append(text + finder.finish())
+    assert shown[1].startswith(shown[0])
+    assert shown[1][len(shown[0]) :] in ({*stops} if finder.found else {""})
+
+
 @given(whole=short, stops=stop_lists)
 def test_only_what_can_still_become_a_stop_string_is_held_back(whole, stops):
     finder = StopStrings(stops)
