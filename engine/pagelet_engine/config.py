@@ -147,6 +147,13 @@ class ServerConfig:
     """Serve everybody who can connect, though `host` is not loopback: for pods that only their
     gateway can reach."""
 
+    keep_alive_s: float = 15.0
+    """Silence after which a stream sends a comment, so that nothing between here and the client takes
+    it for dead. Before the first token it also ends the time in which a gateway can retry."""
+
+    slow_reader_s: float = 30.0
+    """Longest time for a client to take what fills its buffer; then it is cut off."""
+
     watchdog_s: float = 60.0
     """An engine process silent for longer is stuck: not ready, and ended a little later. Above the
     longest step, a full prefill batch of a large model on a small CPU."""
@@ -164,6 +171,9 @@ class ServerConfig:
         if self.on_engine_death not in ENGINE_DEATH_POLICIES:
             known = " or ".join(ENGINE_DEATH_POLICIES)
             raise ConfigError(f"on_engine_death is {self.on_engine_death!r}; choose {known}.")
+        for name in ("keep_alive_s", "slow_reader_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")
         if not self.watchdog_s >= 1.0:
             raise ConfigError(
                 f"watchdog is {self.watchdog_s} s; it must be at least 1, as an idle engine speaks "

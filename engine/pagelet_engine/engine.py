@@ -12,8 +12,10 @@ import torch
 from pagelet_engine.attention.dispatch import select_backend
 from pagelet_engine.attention.kv_cache import KVCache
 from pagelet_engine.config import EngineConfig
+from pagelet_engine.core.admission import AdmissionLimits, Refusal
 from pagelet_engine.core.block_manager import BlockManager
-from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.deadlines import Expired
+from pagelet_engine.core.finish import ErrorKind, FinishReason
 from pagelet_engine.core.scheduler import Scheduler, SchedulerLimits, SequenceUpdate
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_plan import StepPlan
@@ -31,6 +33,9 @@ NOT_FINITE = (
     "Other requests are not affected."
 )
 
+DEADLINE_PASSED = "The request's deadline passed before its output was complete."
+QUEUE_TIMEOUT = "The request waited too long for its turn; the server is busy. Try again later."
+
 
 class Runner(Protocol):
     """Computes a plan; `runner.model_runner.ModelRunner` is the real one."""
@@ -43,7 +48,14 @@ class Runner(Protocol):
 class Engine:
     """Generates tokens for many sequences at once. Not thread-safe."""
 
-    def __init__(self, scheduler: Scheduler, blocks: BlockManager, runner: Runner, ready: Ready):
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        blocks: BlockManager,
+        runner: Runner,
+        ready: Ready,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         """Put the parts together; `build_engine` is the usual way.
 
         Args:
@@ -51,8 +63,10 @@ class Engine:
             blocks: The scheduler's.
             runner: Shares the block numbering.
             ready: What the engine says of itself.
+            clock: Seconds, never falling; deadlines are measured on it.
         """
         self.ready = ready
+        self._clock = clock
         self._scheduler = scheduler
         self._blocks = blocks
         self._runner = runner
@@ -72,11 +86,13 @@ class Engine:
             None, or the sequence's last output when it can never run; nothing is queued then.
         """
         problem = self._problem(submit)
-        if problem is None:
-            seq = Sequence(submit.seq_id, list(submit.prompt_token_ids), submit.sampling)
-            problem = self._scheduler.add(seq)
         if problem is not None:
-            return TokenOutput(submit.seq_id, [], FinishReason.ERROR, problem)
+            return _refused(submit.seq_id, Refusal(ErrorKind.INVALID, problem))
+        now = self._clock()
+        seq = _sequence(submit, now)
+        refusal = self._scheduler.add(seq, now)
+        if refusal is not None:
+            return _refused(submit.seq_id, refusal)
         self._seqs[submit.seq_id] = seq
         return None
 
@@ -87,13 +103,17 @@ class Engine:
             self._scheduler.abort(seq)
 
     def step(self) -> list[TokenOutput]:
-        """Compute one step; call it while `has_work`."""
-        started = time.monotonic()
+        """End what has run out of time, then compute one step; call it while `has_work`."""
+        started = self._clock()
+        outputs = [self._expired(item) for item in self._scheduler.expire(started)]
         plan = self._scheduler.schedule()
+        if not plan.scheduled:
+            return outputs
         updates = self._scheduler.update(plan, self._runner.run(plan))
-        self._last_step_seconds = time.monotonic() - started
+        self._last_step_seconds = self._clock() - started
         self._last_step_tokens = plan.num_tokens
-        return [self._output(update) for update in updates]
+        self._scheduler.observe(plan, self._last_step_seconds)
+        return outputs + [self._output(update) for update in updates]
 
     def stats(self) -> EngineStats:
         """Return gauges and counters as of now."""
@@ -104,7 +124,7 @@ class Engine:
             num_running=len(running),
             num_blocks_used=self._blocks.num_used_blocks,
             num_blocks_total=self._blocks.num_blocks,
-            kv_slots_used=sum(seq.num_computed_tokens for seq in running),
+            kv_slots_used=self._num_slots_used(),
             num_steps=counters.num_steps,
             num_preemptions=counters.num_preemptions,
             num_recomputed_tokens=counters.num_recomputed_tokens,
@@ -112,12 +132,26 @@ class Engine:
             num_output_tokens=counters.num_output_tokens,
             last_step_seconds=self._last_step_seconds,
             last_step_tokens=self._last_step_tokens,
+            num_prefix_query_tokens=counters.num_prefix_query_tokens,
+            num_prefix_hit_tokens=counters.num_prefix_hit_tokens,
+            num_expired=counters.num_expired,
         )
+
+    def _num_slots_used(self) -> int:
+        # From what is not used: shared blocks are full, so nobody counts them twice.
+        block_size = self._blocks.block_size
+        num_idle = sum(
+            len(seq.block_table) * block_size - seq.num_computed_tokens
+            for seq in self._scheduler.running
+        )
+        return self._blocks.num_used_blocks * block_size - num_idle
 
     def _problem(self, submit: Submit) -> str | None:
         vocab_size = self.ready.vocab_size
         if submit.seq_id in self._seqs:
             return f"Sequence id {submit.seq_id} is in use."
+        if not 0.0 < submit.weight < float("inf"):
+            return f"weight: must be positive, got {submit.weight}"
         if any(not 0 <= token < vocab_size for token in submit.prompt_token_ids):
             return f"The prompt holds token ids outside [0, {vocab_size})."
         return submit.sampling.check(vocab_size)
@@ -127,8 +161,41 @@ class Engine:
         if seq.finish_reason is not None:
             del self._seqs[seq.seq_id]
         if token_id is None:
-            return TokenOutput(seq.seq_id, [], FinishReason.ERROR, NOT_FINITE)
-        return TokenOutput(seq.seq_id, [token_id], seq.finish_reason)
+            return TokenOutput(seq.seq_id, [], FinishReason.ERROR, NOT_FINITE, ErrorKind.INTERNAL)
+        return TokenOutput(
+            seq.seq_id,
+            [token_id],
+            seq.finish_reason,
+            num_cached_tokens=seq.num_cached_tokens or 0,
+        )
+
+    def _expired(self, item: Expired) -> TokenOutput:
+        seq_id = item.seq.seq_id
+        del self._seqs[seq_id]
+        if item.while_queued:
+            return _refused(seq_id, Refusal(ErrorKind.OVERLOADED, QUEUE_TIMEOUT, 1.0))
+        return _refused(seq_id, Refusal(ErrorKind.TIMEOUT, DEADLINE_PASSED))
+
+
+def _sequence(submit: Submit, now: float) -> Sequence:
+    return Sequence(
+        submit.seq_id,
+        list(submit.prompt_token_ids),
+        submit.sampling,
+        cache_salt=submit.cache_salt,
+        tenant=submit.tenant,
+        weight=submit.weight,
+        priority=submit.priority,
+        deadline=None if submit.deadline_s is None else now + submit.deadline_s,
+        # Cached tokens are not computed, so they have no logits.
+        reads_cache=submit.sampling.prompt_logprobs is None,
+    )
+
+
+def _refused(seq_id: int, refusal: Refusal) -> TokenOutput:
+    return TokenOutput(
+        seq_id, [], FinishReason.ERROR, refusal.message, refusal.kind, refusal.retry_after_s
+    )
 
 
 def build_engine(config: EngineConfig, on_stage: Callable[[str], None]) -> Engine:
@@ -157,13 +224,19 @@ def _assemble(
     config: EngineConfig, resolved: ResolvedConfig, model: Llama, started: float
 ) -> Engine:
     cache = _cache(resolved, model.config)
-    blocks = BlockManager(resolved.num_blocks, resolved.block_size)
+    blocks = BlockManager(
+        resolved.num_blocks, resolved.block_size, caches_prefixes=config.prefix_caching
+    )
     limits = SchedulerLimits(
         max_num_seqs=resolved.max_num_seqs,
         max_num_batched_tokens=resolved.max_num_batched_tokens,
         max_model_len=resolved.max_model_len,
+        target_itl_s=None if config.target_itl_ms is None else config.target_itl_ms / 1000,
     )
-    scheduler = Scheduler(limits, blocks, frozenset(model.config.eos_token_ids))
+    admission = AdmissionLimits(
+        max_queued_tokens=config.max_queued_tokens, queue_timeout_s=config.queue_timeout_s
+    )
+    scheduler = Scheduler(limits, blocks, frozenset(model.config.eos_token_ids), admission)
     tables = BlockTables(
         resolved.max_num_seqs, blocks.num_blocks_for(resolved.max_model_len), cache.null_block
     )

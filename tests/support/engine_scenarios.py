@@ -10,6 +10,7 @@ from pagelet_engine.core.finish import FinishReason
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.core.scheduler import Scheduler, SchedulerLimits
 from pagelet_engine.core.sequence import Sequence, SequenceState
+from pagelet_engine.core.step_plan import StepPlan
 from pagelet_engine.engine import Runner
 
 EOS = 5
@@ -22,6 +23,13 @@ class Request:
     ignore_eos: bool
     arrives_at_step: int
     aborted_at_step: int | None
+    tenant: str = ""
+    weight: float = 1.0
+    priority: int = 0
+
+    @property
+    def salt(self) -> bytes:
+        return self.tenant.encode()
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,18 @@ class Scenario:
     block_size: int
     limits: SchedulerLimits
     requests: list[Request]
+    caches_prefixes: bool
 
 
 tokens = st.integers(0, POISON - 1)
 poisoned = st.integers(0, 30).map(lambda n: POISON if n == 0 else n % POISON)
+
+
+@st.composite
+def relatives(draw: st.DrawFn) -> list[int]:
+    """Draw prompts with common beginnings, and tails that can be equal as well."""
+    family = list(range(7, 7 + draw(st.integers(0, 20))))
+    return family + draw(st.lists(st.integers(0, 1), max_size=6))
 
 
 @st.composite
@@ -43,19 +59,25 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_seqs + draw(st.integers(0, 24)),
         max_model_len=draw(st.integers(2, 60)),
+        target_itl_s=draw(st.sampled_from([None, 0.001, 1.0])),
+        max_preemptions=draw(st.integers(0, 3)),
     )
     requests = st.builds(
         Request,
-        prompt=st.lists(st.one_of(tokens, poisoned), max_size=30),
+        prompt=st.one_of(st.lists(st.one_of(tokens, poisoned), max_size=30), relatives()),
         max_tokens=st.integers(1, 25),
         ignore_eos=st.booleans(),
         arrives_at_step=st.integers(0, 12),
         aborted_at_step=st.one_of(st.none(), st.none(), st.integers(0, 20)),
+        tenant=st.sampled_from(["", "a"]),
+        weight=st.sampled_from([1.0, 3.0]),
+        priority=st.integers(0, 2),
     )
     return Scenario(
         num_blocks=draw(st.integers(1, 24)),
         block_size=draw(st.sampled_from([1, 2, 3, 4, 8])),
         limits=limits,
+        caches_prefixes=draw(st.integers(0, 3)) > 0,
         requests=sorted(
             draw(st.lists(requests, min_size=1, max_size=8)), key=lambda r: r.arrives_at_step
         ),
@@ -64,7 +86,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 def run_scenario(scenario: Scenario, runner: Runner) -> None:
     """Play a scenario and check every invariant after every step, then every output."""
-    blocks = BlockManager(scenario.num_blocks, scenario.block_size)
+    blocks = BlockManager(
+        scenario.num_blocks, scenario.block_size, caches_prefixes=scenario.caches_prefixes
+    )
     scheduler = Scheduler(scenario.limits, blocks, frozenset({EOS}))
     seqs: dict[int, Sequence] = {}
     refused: dict[int, str] = {}
@@ -98,12 +122,20 @@ def _arrive(
     for index, request in enumerate(scenario.requests):
         if request.arrives_at_step == step:
             sampling = SamplingParams(max_tokens=request.max_tokens, ignore_eos=request.ignore_eos)
-            seq = Sequence(index, list(request.prompt), sampling)
+            seq = Sequence(
+                index,
+                list(request.prompt),
+                sampling,
+                cache_salt=request.salt,
+                tenant=request.tenant,
+                weight=request.weight,
+                priority=request.priority,
+            )
             problem = scheduler.add(seq)
             if problem is None:
                 seqs[index] = seq
             else:
-                refused[index] = problem
+                refused[index] = problem.message
 
 
 def _step(
@@ -122,9 +154,12 @@ def _step(
     decoding = [seq for seq in scheduler.running if seq.num_uncomputed_tokens == 1]
     assert all(seq.seq_id in planned for seq in decoding), "a decode was left out"
     _check_queues(scheduler)
+    _check_writes(plan, blocks)
     assert planned <= {seq.seq_id for seq in scheduler.running}
     blocks.check(seqs.values())
     scheduler.update(plan, runner.run(plan))
+    # Longer steps for more tokens, so that a target for ITL has something to learn from.
+    scheduler.observe(plan, 0.0005 + plan.num_tokens * 0.0001)
     blocks.check(seqs.values())
     for seq in seqs.values():
         if seq.state is SequenceState.FINISHED:
@@ -134,11 +169,19 @@ def _step(
 
 
 def _check_queues(scheduler: Scheduler) -> None:
-    arrivals = [seq.seq_id for seq in (*scheduler.running, *scheduler.waiting.values())]
-    # Ids count up in order of arrival inside a scenario.
-    assert arrivals == sorted(arrivals), "the queues are out of order"
     assert all(seq.block_table for seq in scheduler.running)
-    assert not any(seq.block_table for seq in scheduler.waiting.values())
+    assert not any(seq.block_table for seq in scheduler.waiting)
+    assert len(scheduler.waiting) == len(list(scheduler.waiting))
+    assert all(seq.num_computed_tokens < seq.num_tokens for seq in scheduler.running)
+
+
+def _check_writes(plan: StepPlan, blocks: BlockManager) -> None:
+    written: set[tuple[int, int]] = set()
+    for item in plan.scheduled:
+        for position in range(item.start, item.start + item.num_tokens):
+            slot = item.seq.block_table[position // blocks.block_size], position % blocks.block_size
+            assert slot not in written, "two sequences write one slot"
+            written.add(slot)
 
 
 def _check_output(scenario: Scenario, request: Request, seq: Sequence) -> None:
@@ -172,8 +215,9 @@ def _check_counters(scheduler: Scheduler, seqs: dict[int, Sequence]) -> None:
     counters = scheduler.counters
     assert counters.num_output_tokens == sum(seq.num_output_tokens for seq in seqs.values())
     whole_prompts = sum(seq.num_prompt_tokens for seq in seqs.values() if seq.num_output_tokens)
-    assert whole_prompts <= counters.num_prompt_tokens
+    assert whole_prompts <= counters.num_prompt_tokens + counters.num_prefix_hit_tokens
     assert counters.num_prompt_tokens <= sum(seq.num_prompt_tokens for seq in seqs.values())
+    assert counters.num_preemptions == sum(seq.num_preemptions for seq in seqs.values())
     if counters.num_preemptions == 0:
         assert counters.num_recomputed_tokens == 0
 

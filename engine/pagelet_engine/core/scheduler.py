@@ -4,24 +4,37 @@ There is no prefill phase and no decode phase. A sequence has `num_tokens` and
 `num_computed_tokens`; each step moves the second towards the first, as far as the token budget
 and the block pool allow. A prompt is many tokens behind, a decoding sequence exactly one.
 
-INVARIANT: every running sequence arrived before every waiting one, and both queues are in order
-of arrival. So a prompt still being computed is always the last running sequence, decoding ones
-come before it, and the victim of a preemption is simply the last.
+Who gets what: every decoding sequence its token in every step; then prompts already begun; then
+admissions in the order of `FairQueue`. All blocks of a prompt are taken on admission, so only a
+decoding sequence can find the pool full, and then the cheapest other one is preempted.
 
 Why a full pool cannot deadlock: `add` refuses what could not finish with the pool to itself, and
-the oldest running sequence may preempt all others. Why nobody starves: preemption puts a
-sequence back at the front, admission takes from the front only.
+preemption takes the unprotected first, of which each is taken at most `max_preemptions` times
+before it is protected; among the protected the oldest is never taken, so it finishes. Why nobody
+starves: preempted sequences are admitted before all others, oldest first, and nobody overtakes
+whose turn it is.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
+from pagelet_engine.core.admission import (
+    AdmissionLimits,
+    Load,
+    Refusal,
+    impossible,
+    refuse,
+)
 from pagelet_engine.core.block_manager import BlockManager
-from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.deadlines import Deadlines, Expired
+from pagelet_engine.core.fair_queue import FairQueue
+from pagelet_engine.core.finish import ErrorKind, FinishReason
+from pagelet_engine.core.pace import Pace
+from pagelet_engine.core.preemption import cheapest_victim
 from pagelet_engine.core.sequence import Sequence, SequenceState
 from pagelet_engine.core.stats import Counters
-from pagelet_engine.core.step_plan import ScheduledSequence, StepPlan
+from pagelet_engine.core.step_budget import PromptBudget
+from pagelet_engine.core.step_plan import StepPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +47,15 @@ class SchedulerLimits:
     """Most tokens in one step; at least max_num_seqs, so that all running ones can decode."""
     max_model_len: int
     """Most tokens of prompt plus output of one sequence."""
+    target_itl_s: float | None = None
+    """Longest step while sequences decode, at the 99th percentile, seconds; None for no limit."""
+    max_preemptions: int = 3
+    """Times a sequence may be preempted before others are taken instead."""
 
     def __post_init__(self) -> None:
         assert 0 < self.max_num_seqs <= self.max_num_batched_tokens
         assert self.max_model_len > 1
+        assert self.target_itl_s is None or self.target_itl_s > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +71,29 @@ class Scheduler:
     """Owns the queues and the block pool; each call takes time O(sequences in the step)."""
 
     def __init__(
-        self, limits: SchedulerLimits, blocks: BlockManager, eos_token_ids: frozenset[int]
+        self,
+        limits: SchedulerLimits,
+        blocks: BlockManager,
+        eos_token_ids: frozenset[int],
+        admission: AdmissionLimits | None = None,
     ) -> None:
+        """Start with nothing to do.
+
+        Args:
+            limits: What a step may take.
+            blocks: The pool; nobody else touches it.
+            eos_token_ids: Tokens that end any sequence.
+            admission: What may wait; None for no limits.
+        """
         self._limits = limits
         self._blocks = blocks
         self._eos_token_ids = eos_token_ids
+        self._admission = admission or AdmissionLimits()
+        self._deadlines = Deadlines(self._admission.queue_timeout_s)
+        self._pace = Pace(limits.target_itl_s)
         self._released: list[int] = []
-        self.waiting: OrderedDict[int, Sequence] = OrderedDict()
+        self._num_arrivals = 0
+        self.waiting = FairQueue()
         self.running: list[Sequence] = []
         self.counters = Counters()
 
@@ -68,53 +102,59 @@ class Scheduler:
         """Whether a step would compute anything."""
         return bool(self.running or self.waiting)
 
-    def add(self, seq: Sequence) -> str | None:
-        """Queue a sequence, or return the sentence why it could never finish.
+    def add(self, seq: Sequence, now: float = 0.0) -> Refusal | None:
+        """Queue a sequence that arrives at `now`, or return why not.
 
-        Refusing here is what makes `schedule` free of deadlock.
+        Refusing what could never finish is what makes `schedule` free of deadlock.
         """
-        max_len = self._limits.max_model_len
-        if not seq.token_ids:
-            return "The prompt is empty; at least one token is needed."
-        if seq.num_prompt_tokens >= max_len:
-            return (
-                f"The prompt has {seq.num_prompt_tokens} tokens; at most {max_len - 1} fit, since "
-                f"prompt and output together may take {max_len}."
-            )
-        # The last token of the output is never fed back, so it needs no slot.
-        num_slots = min(seq.num_prompt_tokens + seq.sampling.max_tokens, max_len) - 1
-        num_needed = self._blocks.num_blocks_for(num_slots)
-        if num_needed > self._blocks.num_blocks:
-            return (
-                f"Prompt and output need {num_needed} KV blocks of {self._blocks.block_size} "
-                f"tokens, but the whole cache has {self._blocks.num_blocks}. Ask for fewer tokens."
-            )
-        assert seq.seq_id not in self.waiting
-        self.waiting[seq.seq_id] = seq
+        problem = impossible(seq, self._blocks, self._limits.max_model_len)
+        if problem is not None:
+            return Refusal(ErrorKind.INVALID, problem)
+        if seq.deadline is not None and seq.deadline <= now:
+            return Refusal(ErrorKind.TIMEOUT, "The request's deadline passed before it arrived.")
+        seq.num_queued_tokens = seq.num_tokens - self._blocks.num_cached_tokens(seq)
+        refusal = refuse(
+            self._admission,
+            self._load(),
+            num_new_tokens=seq.num_queued_tokens,
+            patience_s=None if seq.deadline is None else seq.deadline - now,
+            tokens_per_second=self._pace.tokens_per_second,
+        )
+        if refusal is not None:
+            return refusal
+        self._num_arrivals += 1
+        seq.arrival, seq.arrived_at = self._num_arrivals, now
+        self.waiting.push(seq)
+        self._deadlines.watch(seq)
         return None
 
     def abort(self, seq: Sequence) -> None:
         """End a sequence now and free its blocks; one that has finished is left alone."""
-        match seq.state:
-            case SequenceState.WAITING:
-                del self.waiting[seq.seq_id]
-            case SequenceState.RUNNING:
-                self.running.remove(seq)
-            case SequenceState.FINISHED:
-                return
-        self._end(seq, FinishReason.ABORT)
+        self._remove(seq, FinishReason.ABORT)
+
+    def expire(self, now: float) -> list[Expired]:
+        """End the sequences whose time is over at `now`, and return them."""
+        expired = self._deadlines.pop_expired(now)
+        for item in expired:
+            self._remove(item.seq, FinishReason.ERROR)
+        self.counters.num_expired += len(expired)
+        return expired
 
     def schedule(self) -> StepPlan:
-        """Plan the next forward pass.
+        """Plan the next forward pass; the plan is empty if there is nothing to do.
 
         Running sequences come first, so a newcomer's prefill never delays a token somebody is
-        already waiting to read (ITL before TTFT). What is left of the budget admits waiting
-        sequences in arrival order, and the last prompt is chunked to fit.
+        already waiting to read (ITL before TTFT).
         """
         plan = StepPlan(budget=self._limits.max_num_batched_tokens)
-        preempted = self._schedule_running(plan)
-        if not preempted:  # the pool is full: admitting now would only thrash
-            self._admit_waiting(plan)
+        preempted = self._secure_decodes()
+        decodes = [seq for seq in self.running if seq.num_uncomputed_tokens == 1]
+        for seq in decodes:
+            self._plan(plan, seq, 1)
+        budget = self._pace.prompt_budget(decodes)
+        # A full pool: admitting now would only thrash. A prompt still unfinished: the step is full.
+        if self._continue_prompts(plan, budget) and not preempted:
+            self._admit_waiting(plan, budget)
         plan.released, self._released = self._released, plan.released
         return plan
 
@@ -131,7 +171,8 @@ class Scheduler:
         self.counters.num_steps += 1
         sampling = plan.sampling
         for item in plan.scheduled:
-            self._count(item)
+            # What a preemption took is computed again at nobody's expense.
+            self.waiting.charge(item.seq, self.counters.count(item))
             item.seq.num_computed_tokens += item.num_tokens
         updates = [
             self._accept(item.seq, token) for item, token in zip(sampling, token_ids, strict=True)
@@ -140,52 +181,90 @@ class Scheduler:
             self.running = [seq for seq in self.running if seq.state is SequenceState.RUNNING]
         return updates
 
-    def _schedule_running(self, plan: StepPlan) -> bool:
-        """Give each running sequence its tokens; return whether one had to be preempted."""
-        preempted = False
-        index = 0
-        while index < len(self.running) and plan.budget:
-            seq = self.running[index]
-            num_tokens = min(seq.num_uncomputed_tokens, plan.budget)
-            while not self._blocks.append_slots(seq, num_tokens):
-                preempted = True
-                if self._preempt_youngest() is seq:
-                    return True
-            plan.add(seq, num_tokens)
-            index += 1
-        return preempted
+    def observe(self, plan: StepPlan, seconds: float) -> None:
+        """Learn from the time that `plan` took, planning included."""
+        if seconds > 0 and plan.scheduled:
+            self._pace.observe(plan, seconds, has_backlog=bool(self.waiting))
 
-    def _admit_waiting(self, plan: StepPlan) -> None:
-        while self.waiting and plan.budget and len(self.running) < self._limits.max_num_seqs:
-            seq = next(iter(self.waiting.values()))
-            if not self._has_room_for(seq):
+    def _load(self) -> Load:
+        prefill = sum(max(0, seq.num_uncomputed_tokens - 1) for seq in self.running)
+        return Load(
+            num_queued=len(self.waiting),
+            num_running=len(self.running),
+            num_queued_tokens=self.waiting.num_tokens,
+            num_prefill_tokens=prefill,
+        )
+
+    def _secure_decodes(self) -> bool:
+        """Find each decoding sequence a slot; return whether one had to be preempted for it."""
+        num_before = self.counters.num_preemptions
+        for seq in list(self.running):
+            if seq.state is not SequenceState.RUNNING or seq.num_uncomputed_tokens > 1:
+                continue
+            while not self._blocks.append_slots(seq, 1):
+                victim = cheapest_victim(
+                    self.running, self._blocks, max_preemptions=self._limits.max_preemptions
+                )
+                self._preempt(victim)
+                if victim is seq:
+                    break
+        return self.counters.num_preemptions > num_before
+
+    def _continue_prompts(self, plan: StepPlan, budget: PromptBudget | None) -> bool:
+        """Plan chunks of prompts already begun; return whether all will be done."""
+        prompts = [seq for seq in self.running if seq.num_uncomputed_tokens > 1]
+        return all([self._plan_chunk(plan, budget, seq) for seq in prompts])
+
+    def _admit_waiting(self, plan: StepPlan, budget: PromptBudget | None) -> None:
+        while plan.budget and len(self.running) < self._limits.max_num_seqs:
+            seq = self.waiting.peek()
+            # A block of slack for each running sequence: without it a newcomer would take the
+            # last blocks and be preempted by the next decode that crosses a block boundary.
+            if seq is None or not self._blocks.fits(seq, len(self.running)):
                 return
-            del self.waiting[seq.seq_id]
-            # All blocks of the prompt at once: a chunk can then never lack one half-way.
-            reserved = self._blocks.append_slots(seq, seq.num_uncomputed_tokens)
-            assert reserved, "room was checked"
-            seq.state = SequenceState.RUNNING
-            self.running.append(seq)
-            plan.add(seq, min(seq.num_uncomputed_tokens, plan.budget))
+            self.waiting.remove(seq)
+            self._begin(seq)
+            if not self._plan_chunk(plan, budget, seq):
+                return  # what follows would only hold blocks
 
-    def _has_room_for(self, seq: Sequence) -> bool:
-        # A block of slack for each running sequence: without it a newcomer would take the last
-        # blocks and be preempted by the next decode that crosses a block boundary.
-        num_missing = self._blocks.num_missing_blocks(seq, seq.num_uncomputed_tokens)
-        return num_missing + len(self.running) <= self._blocks.num_free_blocks
+    def _begin(self, seq: Sequence) -> None:
+        num_cached = self._blocks.begin(seq)
+        if seq.num_cached_tokens is None:
+            seq.num_cached_tokens = num_cached
+            self.counters.num_prefix_query_tokens += seq.num_prompt_tokens
+            self.counters.num_prefix_hit_tokens += num_cached
+        seq.state = SequenceState.RUNNING
+        self.running.append(seq)
 
-    def _preempt_youngest(self) -> Sequence:
-        seq = self.running.pop()
+    def _plan_chunk(self, plan: StepPlan, budget: PromptBudget | None, seq: Sequence) -> bool:
+        """Plan what the budgets allow of the tokens `seq` is behind; return whether it was all."""
+        num_wanted = seq.num_uncomputed_tokens
+        num_tokens = min(num_wanted, plan.budget)
+        if num_tokens and budget is not None:
+            num_tokens = budget.take_chunk(seq.num_computed_tokens, num_tokens)
+        if num_tokens:
+            self._plan(plan, seq, num_tokens)
+        return num_tokens == num_wanted
+
+    def _plan(self, plan: StepPlan, seq: Sequence, num_tokens: int) -> None:
+        plan.add(seq, num_tokens)
+        # Before it is computed, so that forks of a prompt admitted in the same step share it;
+        # nothing is preempted between here and the computation.
+        self._blocks.name_full_blocks(seq, seq.num_computed_tokens + num_tokens)
+
+    def _preempt(self, seq: Sequence) -> None:
+        self.running.remove(seq)
         seq.num_lost_tokens = max(seq.num_lost_tokens, seq.num_computed_tokens)
         self._release(seq)
         seq.state = SequenceState.WAITING
-        self.waiting[seq.seq_id] = seq
-        self.waiting.move_to_end(seq.seq_id, last=False)
+        seq.num_preemptions += 1
+        seq.num_queued_tokens = seq.num_tokens
+        self.waiting.push_preempted(seq)
         self.counters.num_preemptions += 1
-        return seq
 
     def _accept(self, seq: Sequence, token_id: int | None) -> SequenceUpdate:
         if token_id is None:
+            self._blocks.forget(seq)
             self._end(seq, FinishReason.ERROR)
             return SequenceUpdate(seq, None)
         self.counters.num_output_tokens += 1
@@ -198,18 +277,23 @@ class Scheduler:
             self._end(seq, reason)
         return SequenceUpdate(seq, token_id)
 
+    def _remove(self, seq: Sequence, reason: FinishReason) -> None:
+        match seq.state:
+            case SequenceState.WAITING:
+                self.waiting.remove(seq)
+            case SequenceState.RUNNING:
+                self.running.remove(seq)
+            case SequenceState.FINISHED:
+                return
+        self._end(seq, reason)
+
     def _end(self, seq: Sequence, reason: FinishReason) -> None:
         self._release(seq)
         seq.finish(reason)
+        self.waiting.leave(seq)
+        self._deadlines.note_end(seq)
 
     def _release(self, seq: Sequence) -> None:
         if seq.block_table:
             self._released.append(seq.seq_id)
         self._blocks.free(seq)
-
-    def _count(self, item: ScheduledSequence) -> None:
-        end = item.start + item.num_tokens
-        num_again = max(0, min(end, item.seq.num_lost_tokens) - item.start)
-        num_first = min(end, item.seq.num_prompt_tokens) - item.start - num_again
-        self.counters.num_recomputed_tokens += num_again
-        self.counters.num_prompt_tokens += max(0, num_first)

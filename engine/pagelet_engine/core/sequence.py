@@ -41,6 +41,30 @@ class Sequence:
     """Leading tokens that were computed before a preemption took their blocks back."""
     block_table: list[int] = field(default_factory=list)
     """Ids of the blocks that hold tokens [0, block_size), [block_size, 2 * block_size), ..."""
+    cache_salt: bytes = b""
+    """Only sequences with equal salts share blocks."""
+    reads_cache: bool = True
+    """False computes every token, for those whose logits are wanted at all positions."""
+    block_hashes: list[bytes] = field(default_factory=list)
+    """Names of leading full blocks, see `block_hash`; computed when first needed."""
+    num_named_blocks: int = 0
+    """Leading blocks of `block_table` that others can find."""
+    num_cached_tokens: int | None = None
+    """Prompt tokens that were in the cache at first admission; None before."""
+    tenant: str = ""
+    weight: float = 1.0
+    """The tenant's share of service, relative to others'."""
+    priority: int = 0
+    """Higher goes first within the tenant."""
+    arrived_at: float = 0.0
+    """When it was added, seconds on the scheduler's clock."""
+    deadline: float | None = None
+    """When it ends with an error, seconds on the same clock."""
+    arrival: int = 0
+    """Counts up with each sequence added; set by the scheduler."""
+    num_queued_tokens: int = 0
+    """Tokens to be computed before its next token, as far as known when it was queued."""
+    num_preemptions: int = 0
     state: SequenceState = SequenceState.WAITING
     finish_reason: FinishReason | None = None
 

@@ -22,11 +22,16 @@ class BlockTables:
         self._rows: dict[int, int] = {}
         self._num_blocks = [0] * max_num_seqs
 
-    def sync(self, seq: Sequence) -> tuple[int, list[int]]:
+    def sync(self, seq: Sequence, num_filled: int) -> tuple[int, list[int]]:
         """Bring a sequence's row up to date.
 
+        Args:
+            seq: Runs in the coming step.
+            num_filled: Leading blocks that hold K/V already; those from the prefix cache were
+                filled for another sequence.
+
         Returns:
-            Its row, and the blocks it got since the last call.
+            Its row, and the blocks without contents that it got since the last call.
         """
         row = self._rows.get(seq.seq_id)
         if row is None:
@@ -36,7 +41,7 @@ class BlockTables:
         if fresh:
             self.array[row, known : known + len(fresh)] = fresh
             self._num_blocks[row] = known + len(fresh)
-        return row, fresh
+        return row, fresh[max(0, num_filled - known) :]
 
     def release(self, seq_id: int) -> None:
         """Forget a sequence whose blocks went back; unknown ids are ignored."""

@@ -35,7 +35,7 @@ def build_batch(
     for seq_id in plan.released:
         tables.release(seq_id)
     items = sorted(plan.scheduled, key=_decodes_by_length)
-    rows, fresh_blocks = _sync_rows(items, tables)
+    rows, fresh_blocks = _sync_rows(items, tables, block_size)
     starts = np.array([item.start for item in items], np.int64)
     query_lens = np.array([item.num_tokens for item in items], np.int64)
     ends = query_lens.cumsum()
@@ -65,11 +65,13 @@ def _decodes_by_length(item: ScheduledSequence) -> tuple[bool, int]:
     return item.num_tokens > 1, item.start
 
 
-def _sync_rows(items: list[ScheduledSequence], tables: BlockTables) -> tuple[Indices, list[int]]:
+def _sync_rows(
+    items: list[ScheduledSequence], tables: BlockTables, block_size: int
+) -> tuple[Indices, list[int]]:
     rows: list[int] = []
     fresh_blocks: list[int] = []
     for item in items:
-        row, fresh = tables.sync(item.seq)
+        row, fresh = tables.sync(item.seq, -(-item.start // block_size))
         rows.append(row)
         fresh_blocks += fresh
     return np.array(rows, np.int64), fresh_blocks

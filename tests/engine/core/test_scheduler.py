@@ -18,7 +18,8 @@ def _scheduler(*, num_blocks: int = 100, budget: int = 10, max_num_seqs: int = 4
 def _add(
     scheduler: Scheduler, seq_id: int, num_prompt_tokens: int, max_tokens: int = 9
 ) -> Sequence:
-    seq = Sequence(seq_id, [1] * num_prompt_tokens, SamplingParams(max_tokens=max_tokens))
+    # Prompts have nothing in common unless a test says so.
+    seq = Sequence(seq_id, [seq_id] * num_prompt_tokens, SamplingParams(max_tokens=max_tokens))
     assert scheduler.add(seq) is None
     return seq
 
@@ -53,7 +54,7 @@ def test_admission_keeps_the_order_of_arrival():
     assert big.state is small.state is SequenceState.WAITING
 
 
-def test_a_full_pool_preempts_the_youngest_which_starts_over_first():
+def test_a_full_pool_preempts_the_cheapest_which_starts_over_first():
     scheduler = _scheduler(num_blocks=5, budget=40)
     first, second = _add(scheduler, 1, 8, max_tokens=12), _add(scheduler, 2, 7)
     third = _add(scheduler, 3, 1)
@@ -62,7 +63,7 @@ def test_a_full_pool_preempts_the_youngest_which_starts_over_first():
     assert first.state is SequenceState.RUNNING
     assert second.state is SequenceState.WAITING
     assert not second.block_table
-    assert next(iter(scheduler.waiting.values())) is second
+    assert scheduler.waiting.peek() is second
     assert third.state is SequenceState.WAITING
     while scheduler.has_work:
         _step(scheduler)
