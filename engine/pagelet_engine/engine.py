@@ -12,10 +12,12 @@ import torch
 from pagelet_engine.attention.dispatch import select_backend
 from pagelet_engine.attention.kv_cache import KVCache
 from pagelet_engine.config import EngineConfig
+from pagelet_engine.constraints.masks import Masks
 from pagelet_engine.core.admission import AdmissionLimits, Refusal
 from pagelet_engine.core.block_manager import BlockManager
 from pagelet_engine.core.deadlines import Expired
 from pagelet_engine.core.finish import ErrorKind, FinishReason
+from pagelet_engine.core.logprobs import StepScores, TokenLogprobs
 from pagelet_engine.core.scheduler import Scheduler, SchedulerLimits, SequenceUpdate
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_plan import StepPlan
@@ -44,6 +46,10 @@ class Runner(Protocol):
         """Return one token per item of `plan.sampling`, None where logits were not finite."""
         ...
 
+    def take_scores(self) -> StepScores:
+        """Return the log-probabilities of the last run, once."""
+        ...
+
 
 class Engine:
     """Generates tokens for many sequences at once. Not thread-safe."""
@@ -54,6 +60,7 @@ class Engine:
         blocks: BlockManager,
         runner: Runner,
         ready: Ready,
+        masks: Masks | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         """Put the parts together; `build_engine` is the usual way.
@@ -63,6 +70,7 @@ class Engine:
             blocks: The scheduler's.
             runner: Shares the block numbering.
             ready: What the engine says of itself.
+            masks: The runner's, if it obeys any.
             clock: Seconds, never falling; deadlines are measured on it.
         """
         self.ready = ready
@@ -70,6 +78,7 @@ class Engine:
         self._scheduler = scheduler
         self._blocks = blocks
         self._runner = runner
+        self._masks = Masks(ready.vocab_size) if masks is None else masks
         self._seqs: dict[int, Sequence] = {}
         self._last_step_seconds = 0.0
         self._last_step_tokens = 0
@@ -93,6 +102,10 @@ class Engine:
         refusal = self._scheduler.add(seq, now)
         if refusal is not None:
             return _refused(submit.seq_id, refusal)
+        if submit.constraint is not None:
+            problem = self._constrain(seq, submit.constraint)
+            if problem is not None:
+                return TokenOutput(submit.seq_id, [], FinishReason.ERROR, problem)
         self._seqs[submit.seq_id] = seq
         return None
 
@@ -101,6 +114,7 @@ class Engine:
         seq = self._seqs.pop(seq_id, None)
         if seq is not None:
             self._scheduler.abort(seq)
+            self._masks.close(seq_id)
 
     def step(self) -> list[TokenOutput]:
         """End what has run out of time, then compute one step; call it while `has_work`."""
@@ -113,7 +127,7 @@ class Engine:
         self._last_step_seconds = self._clock() - started
         self._last_step_tokens = plan.num_tokens
         self._scheduler.observe(plan, self._last_step_seconds)
-        return outputs + [self._output(update) for update in updates]
+        return outputs + self._outputs(updates)
 
     def stats(self) -> EngineStats:
         """Return gauges and counters as of now."""
@@ -146,6 +160,12 @@ class Engine:
         )
         return self._blocks.num_used_blocks * block_size - num_idle
 
+    def _constrain(self, seq: Sequence, address: str) -> str | None:
+        problem = self._masks.open(seq.seq_id, address)
+        if problem is not None:
+            self._scheduler.abort(seq)
+        return problem
+
     def _problem(self, submit: Submit) -> str | None:
         vocab_size = self.ready.vocab_size
         if submit.seq_id in self._seqs:
@@ -156,22 +176,36 @@ class Engine:
             return f"The prompt holds token ids outside [0, {vocab_size})."
         return submit.sampling.check(vocab_size)
 
-    def _output(self, update: SequenceUpdate) -> TokenOutput:
+    def _outputs(self, updates: list[SequenceUpdate]) -> list[TokenOutput]:
+        scores = self._runner.take_scores()
+        prompts = [
+            TokenOutput(seq_id, [], prompt_logprobs=found)
+            for seq_id, found in scores.prompt.items()
+        ]
+        return prompts + [
+            self._output(update, scores.output.get(update.seq.seq_id)) for update in updates
+        ]
+
+    def _output(self, update: SequenceUpdate, logprobs: TokenLogprobs | None) -> TokenOutput:
         seq, token_id = update.seq, update.token_id
+        problem = self._masks.problem(seq.seq_id) or NOT_FINITE
         if seq.finish_reason is not None:
             del self._seqs[seq.seq_id]
+            self._masks.close(seq.seq_id)
         if token_id is None:
-            return TokenOutput(seq.seq_id, [], FinishReason.ERROR, NOT_FINITE, ErrorKind.INTERNAL)
+            return TokenOutput(seq.seq_id, [], FinishReason.ERROR, problem, ErrorKind.INTERNAL)
         return TokenOutput(
             seq.seq_id,
             [token_id],
             seq.finish_reason,
             num_cached_tokens=seq.num_cached_tokens or 0,
+            logprobs=[] if logprobs is None else [logprobs],
         )
 
     def _expired(self, item: Expired) -> TokenOutput:
         seq_id = item.seq.seq_id
         del self._seqs[seq_id]
+        self._masks.close(seq_id)
         if item.while_queued:
             return _refused(seq_id, Refusal(ErrorKind.OVERLOADED, QUEUE_TIMEOUT, 1.0))
         return _refused(seq_id, Refusal(ErrorKind.TIMEOUT, DEADLINE_PASSED))
@@ -240,6 +274,7 @@ def _assemble(
     tables = BlockTables(
         resolved.max_num_seqs, blocks.num_blocks_for(resolved.max_model_len), cache.null_block
     )
+    masks = Masks(model.config.vocab_size)
     runner = ModelRunner(
         model,
         cache,
@@ -247,6 +282,7 @@ def _assemble(
         tables,
         device=torch.device(resolved.device),
         seed=config.seed,
+        masks=masks,
     )
     ready = Ready(
         vocab_size=model.config.vocab_size,
@@ -258,8 +294,9 @@ def _assemble(
         kv_cache_bytes=resolved.kv_cache_bytes,
         weights_bytes=model.num_bytes,
         load_seconds=time.monotonic() - started,
+        eos_token_ids=list(model.config.eos_token_ids),
     )
-    return Engine(scheduler, blocks, runner, ready)
+    return Engine(scheduler, blocks, runner, ready, masks)
 
 
 def _cache(resolved: ResolvedConfig, model: ModelConfig) -> KVCache:
