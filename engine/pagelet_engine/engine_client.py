@@ -142,8 +142,19 @@ class EngineClient:
         """Wait until the engine process has ended, and return why."""
         return await asyncio.shield(self._dead)
 
-    def submit(self, prompt_token_ids: list[int], sampling: SamplingParams) -> Generation:
-        """Generate one sequence; both arguments have been checked against `limits`.
+    def submit(
+        self,
+        prompt_token_ids: list[int],
+        sampling: SamplingParams,
+        *,
+        constraint: str | None = None,
+    ) -> Generation:
+        """Generate one sequence; prompt and parameters have been checked against `limits`.
+
+        Args:
+            prompt_token_ids: At least one.
+            sampling: How to draw.
+            constraint: Address of the process that says which tokens may come.
 
         Raises:
             EngineDeadError: The engine process is gone.
@@ -152,7 +163,7 @@ class EngineClient:
             raise EngineDeadError("The engine process has ended; this server is about to exit.")
         generation = Generation(next(self._next_id), self._abort)
         self._generations[generation.seq_id] = generation
-        self._send(Submit(generation.seq_id, prompt_token_ids, sampling))
+        self._send(Submit(generation.seq_id, prompt_token_ids, sampling, constraint=constraint))
         return generation
 
     def fail_all(self, error: EngineError) -> None:

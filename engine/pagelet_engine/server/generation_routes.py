@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from pagelet_engine.core.finish import FinishReason
 from pagelet_engine.server.body import read_json
+from pagelet_engine.server.constraint_fields import constraint_of
 from pagelet_engine.server.disconnect import unless_disconnected
 from pagelet_engine.server.openai_objects import (
     ChatFormat,
@@ -60,7 +61,8 @@ async def create_chat_completion(request: Request) -> Response:
         check_model(body.model, service.model_name)
         check_options(body)
         prompt = await service.model().encoder.encode_chat(body.messages)
-        streams = _submit(service, body, [prompt], arrived_at)
+        constraint = await _constrain(service, body, body.n, place)
+        streams = _submit(service, body, [prompt], arrived_at, constraint)
         form = ChatFormat(_envelope(service, "chatcmpl"))
         return await _answer(request, body, streams, form, place)
 
@@ -78,7 +80,8 @@ async def create_completion(request: Request) -> Response:
         check_model(body.model, service.model_name)
         check_options(body)
         prompts = [await _token_ids(service, prompt) for prompt in body.prompt]
-        streams = _submit(service, body, prompts, arrived_at)
+        constraint = await _constrain(service, body, len(prompts) * body.n, place)
+        streams = _submit(service, body, prompts, arrived_at, constraint)
         form = CompletionFormat(_envelope(service, "cmpl"))
         return await _answer(request, body, streams, form, place)
 
@@ -98,8 +101,23 @@ async def _token_ids(service: Service, prompt: str | list[int]) -> list[int]:
     return prompt
 
 
+async def _constrain(
+    service: Service, body: GenerationRequest, num_sequences: int, place: ExitStack
+) -> str | None:
+    """Compile what the request demands of its output; the process for it ends with `place`."""
+    demand = constraint_of(body.response_format, body.structured_outputs)
+    if demand is None:
+        return None
+    constraint, param = demand
+    return await service.constrain(constraint, num_sequences, param, place)
+
+
 def _submit(
-    service: Service, body: GenerationRequest, prompts: Sequence[list[int]], arrived_at: float
+    service: Service,
+    body: GenerationRequest,
+    prompts: Sequence[list[int]],
+    arrived_at: float,
+    constraint: str | None,
 ) -> list[TextStream]:
     model = service.model()
     bad_words = _bad_words(model.text.tokenizer, body.bad_words)
@@ -123,7 +141,7 @@ def _submit(
         for index in range(len(each))
     ]
     repeated = [prompt for prompt in prompts for _ in range(body.n)]
-    return service.submit(repeated, each, options, arrived_at=arrived_at)
+    return service.submit(repeated, each, options, arrived_at=arrived_at, constraint=constraint)
 
 
 def _bad_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:

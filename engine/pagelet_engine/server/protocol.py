@@ -9,8 +9,11 @@ Source: https://platform.openai.com/docs/api-reference/chat/create and /completi
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
+
+from pagelet_engine.server.constraint_fields import ResponseFormat, StructuredOutputs
+from pagelet_engine.server.strict_model import StrictModel
 
 MAX_STOP_STRINGS = 4
 MAX_STOP_CHARS = 256
@@ -32,10 +35,7 @@ OFF_VALUES: dict[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
     "parallel_tool_calls": (True, False),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -134,11 +134,7 @@ def _content_text(value: object) -> object:
     return "\n".join(texts)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Message(_Strict):
+class Message(StrictModel):
     """One message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -146,7 +142,7 @@ class Message(_Strict):
     name: str | None = None
 
 
-class StreamOptions(_Strict):
+class StreamOptions(StrictModel):
     """What a stream carries beside the text."""
 
     include_usage: bool = False
@@ -155,7 +151,7 @@ class StreamOptions(_Strict):
 BadWord = Annotated[str, Field(min_length=1, max_length=MAX_BAD_WORD_CHARS)]
 
 
-class GenerationRequest(_Strict):
+class GenerationRequest(StrictModel):
     """What chat and plain completions have in common."""
 
     model: str
@@ -177,6 +173,8 @@ class GenerationRequest(_Strict):
     stop_token_ids: list[int] = Field(default_factory=list)
     include_stop_str_in_output: bool = False
     ignore_eos: bool = False
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = None
@@ -195,7 +193,7 @@ class CompletionRequest(GenerationRequest):
     prompt: Annotated[list[str | list[int]], PlainValidator(_prompt_list)]
 
 
-class TokenizeRequest(_Strict):
+class TokenizeRequest(StrictModel):
     """Body of POST /tokenize: a raw prompt, or a conversation in the model's chat format."""
 
     model: str | None = None
@@ -203,7 +201,7 @@ class TokenizeRequest(_Strict):
     messages: list[Message] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
 
 
-class DetokenizeRequest(_Strict):
+class DetokenizeRequest(StrictModel):
     """Body of POST /detokenize."""
 
     model: str | None = None

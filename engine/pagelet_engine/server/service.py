@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from pagelet_engine.constraints.client import ConstraintClient
+from pagelet_engine.constraints.messages import Vocabulary
+from pagelet_engine.constraints.spec import Constraint
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.engine_client import EngineClient
-from pagelet_engine.errors import EngineError
+from pagelet_engine.errors import EngineError, InvalidRequestError
 from pagelet_engine.messages import Ready
 from pagelet_engine.metrics import EngineMetrics
 from pagelet_engine.server.lifecycle import Lifecycle, queue_full
@@ -57,6 +61,7 @@ class Service:
         self.lifecycle = Lifecycle(max_requests=max_queued + max_num_seqs)
         self.engine: EngineClient | None = None
         self.loaded: LoadedModel | None = None
+        self.constraints = ConstraintClient(self._vocabulary)
         self.is_stuck = False
         """Whether the engine process has been silent for too long; the watchdog says so."""
         self.stage = "starting the engine process"
@@ -103,8 +108,16 @@ class Service:
         options: Sequence[TextOptions],
         *,
         arrived_at: float,
+        constraint: str | None = None,
     ) -> list[TextStream]:
         """Start one sequence per prompt: all of them or none.
+
+        Args:
+            prompts: Token ids.
+            samplings: One per prompt.
+            options: One per prompt.
+            arrived_at: Loop time.
+            constraint: What `constrain` returned.
 
         Raises:
             RefusedError: 429, too many sequences are waiting.
@@ -115,9 +128,40 @@ class Service:
         if num_waiting + len(prompts) > self._max_queued:
             raise queue_full()
         return [
-            self._stream(prompt, sampling, option, arrived_at)
+            self._stream(prompt, sampling, option, arrived_at, constraint)
             for prompt, sampling, option in zip(prompts, samplings, options, strict=True)
         ]
+
+    async def constrain(
+        self, constraint: Constraint, num_sequences: int, param: str, on_end: ExitStack
+    ) -> str:
+        """Compile a constraint for the sequences of one request; return what `submit` takes.
+
+        Args:
+            constraint: Within the caps.
+            num_sequences: How many sequences `submit` will start.
+            param: The request's field that demands it.
+            on_end: Ends the constraint's process when it is closed.
+
+        Raises:
+            InvalidRequestError: It cannot be compiled, or the model cannot end an output.
+            UnavailableError: The process that compiles died.
+        """
+        if not self.model().limits.eos_token_ids:
+            raise InvalidRequestError(
+                f"{param} needs a model with an end-of-sequence token.", param=param
+            )
+        compiled = await self.constraints.compile(
+            constraint, num_sequences=num_sequences, param=param
+        )
+        on_end.callback(compiled.close)
+        return compiled.address
+
+    def _vocabulary(self) -> Vocabulary:
+        model = self.model()
+        words = list(map(model.text.tokenizer.token_bytes, range(model.limits.vocab_size)))
+        no_text = [token_id for token_id, word in enumerate(words) if not word]
+        return Vocabulary(words, no_text, model.limits.eos_token_ids)
 
     async def warm_up(self) -> None:
         """Generate one token, so that the first client does not pay for what is lazy.
@@ -145,13 +189,15 @@ class Service:
         sampling: SamplingParams,
         options: TextOptions,
         arrived_at: float,
+        constraint: str | None,
     ) -> TextStream:
         assert self.engine is not None, "see submit"
         return TextStream(
-            self.engine.submit(prompt, sampling),
+            self.engine.submit(prompt, sampling, constraint=constraint),
             self.model().text.tokenizer,
             sampling,
             options,
+            eos_token_ids=self.model().limits.eos_token_ids,
             num_prompt_tokens=len(prompt),
             timer=RequestTimer(self.metrics, asyncio.get_running_loop().time, arrived_at),
         )

@@ -3,7 +3,7 @@
 Knows nothing of HTTP or of OpenAI's objects.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 
 from pagelet_engine.core.finish import FinishReason
@@ -76,13 +76,15 @@ class TextStream:
         sampling: SamplingParams,
         options: TextOptions,
         *,
+        eos_token_ids: Iterable[int],
         num_prompt_tokens: int,
         timer: RequestTimer,
     ) -> None:
         self._generation = generation
         self._detokenizer = Detokenizer(tokenizer.token_bytes)
         self._stops = StopStrings(options.stops, include=options.include_stop)
-        self._dropped_at_end = frozenset(() if options.include_stop else sampling.stop_token_ids)
+        stop_token_ids = () if options.include_stop else sampling.stop_token_ids
+        self._dropped_at_end = frozenset(eos_token_ids).union(stop_token_ids)
         self._min_tokens = sampling.min_tokens
         self._timer = timer
         self.num_prompt_tokens = num_prompt_tokens

@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError, UnknownModelError
+from pagelet_engine.server.constraint_fields import REPLACED, constraint_of
 from pagelet_engine.server.errors import BadRequestError
 from pagelet_engine.server.protocol import (
     MAX_CHOICES,
@@ -37,6 +38,8 @@ def validate(body: type[Body], raw: dict[str, Any]) -> Body:
     """
     offered = body.model_fields
     for name in raw:
+        if name in REPLACED:
+            raise _replaced(name)
         if name not in offered and name not in OFF_VALUES and name not in NO_EFFECT:
             raise _unknown(name)
     cleaned = {
@@ -90,6 +93,7 @@ def check_options(request: GenerationRequest) -> None:
             "max_tokens and max_completion_tokens mean the same; set one of them.",
             param="max_tokens",
         )
+    _check_constraint(request)
     num_prompts = len(request.prompt) if isinstance(request, CompletionRequest) else 1
     if num_prompts * request.n > MAX_CHOICES:
         raise InvalidRequestError(
@@ -97,6 +101,24 @@ def check_options(request: GenerationRequest) -> None:
             f"{MAX_CHOICES} a request may ask for.",
             param="n",
         )
+
+
+def _check_constraint(request: GenerationRequest) -> None:
+    demand = constraint_of(request.response_format, request.structured_outputs)
+    if demand is None:
+        return
+    conflicts = {
+        "ignore_eos": request.ignore_eos,
+        "min_tokens": request.min_tokens > 0,
+        "allowed_token_ids": request.allowed_token_ids is not None,
+    }
+    for name, is_set in conflicts.items():
+        if is_set:
+            raise InvalidRequestError(
+                f"{name} contradicts {demand[1]}, which decides where the output ends and which "
+                f"tokens may come.",
+                param=name,
+            )
 
 
 def sampling_params(
@@ -220,6 +242,11 @@ def _without_nulls(name: str, value: object) -> object:
             param=name,
         )
     return {key: item for key, item in value.items() if item is not None}
+
+
+def _replaced(name: str) -> BadRequestError:
+    message = f"{name} is not a parameter of this server. Use instead: {REPLACED[name]}."
+    return BadRequestError(message, code="unsupported_parameter", param=name)
 
 
 def _unknown(name: str) -> BadRequestError:
