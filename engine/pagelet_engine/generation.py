@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.logprobs import TokenLogprobs
 from pagelet_engine.errors import EngineError, GenerationError
 from pagelet_engine.messages import TokenOutput
 
@@ -15,6 +16,8 @@ class Generation:
         self.seq_id = seq_id
         self._abort = abort
         self._token_ids: list[int] = []
+        self._logprobs: list[TokenLogprobs] = []
+        self._prompt_logprobs: list[TokenLogprobs] = []
         self._finish_reason: FinishReason | None = None
         self._error: EngineError | None = None
         self._is_read = False
@@ -41,7 +44,15 @@ class Generation:
         if self._finish_reason is None and self._error is None:
             self._changed.clear()
         token_ids, self._token_ids = self._token_ids, []
-        return TokenOutput(self.seq_id, token_ids, finish_reason)
+        logprobs, self._logprobs = self._logprobs, []
+        prompt_logprobs, self._prompt_logprobs = self._prompt_logprobs, []
+        return TokenOutput(
+            self.seq_id,
+            token_ids,
+            finish_reason,
+            logprobs=logprobs,
+            prompt_logprobs=prompt_logprobs,
+        )
 
     def abort(self) -> None:
         """Stop generating and free the sequence's blocks; nothing happens if it has ended."""
@@ -49,7 +60,11 @@ class Generation:
 
     def feed(self, output: TokenOutput) -> None:
         """Take what the engine has generated."""
+        self._prompt_logprobs += output.prompt_logprobs
+        if output.prompt_logprobs and not output.token_ids:
+            return  # the first token says that all have come
         self._token_ids += output.token_ids
+        self._logprobs += output.logprobs
         self._finish_reason = output.finish_reason
         if output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
             self.fail(GenerationError(output.error or "The engine gave this sequence up."))

@@ -8,6 +8,7 @@ types; nothing is ever unpickled. Ids are made by the API process, never by a cl
 import msgspec
 
 from pagelet_engine.core.finish import ErrorKind, FinishReason
+from pagelet_engine.core.logprobs import TokenLogprobs
 from pagelet_engine.core.sampling_params import SamplingParams
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -90,6 +91,11 @@ class TokenOutput(msgspec.Struct, frozen=True, array_like=True):
     """For ErrorKind.OVERLOADED: when another try may succeed."""
     num_cached_tokens: int = 0
     """Prompt tokens whose K/V came from the prefix cache; the same in every output."""
+    logprobs: list[TokenLogprobs] = []
+    """One per token, if the sequence asked for them."""
+    prompt_logprobs: list[TokenLogprobs] = []
+    """If asked for: those of the next prompt tokens, the first of which has none. They come, in
+    order and in outputs without tokens, before the first token does."""
 
 
 class EngineStats(msgspec.Struct, frozen=True, array_like=True):

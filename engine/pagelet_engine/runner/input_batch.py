@@ -24,6 +24,8 @@ class InputBatch:
     attention: AttentionMetadata
     sampled_rows: torch.Tensor
     """[num_sampled] int64: the row of each item of `StepPlan.sampling`, in that order."""
+    first_rows: dict[int, int]
+    """The row where each sequence's run of tokens starts, by sequence id."""
     fresh_blocks: list[int]
     """Blocks that changed hands since the last step and must be cleared."""
 
@@ -57,6 +59,10 @@ def build_batch(
         positions=_tensor(positions, device),
         attention=metadata,
         sampled_rows=_tensor(_sampled_rows(plan, items, ends), device),
+        first_rows={
+            item.seq.seq_id: end - item.num_tokens
+            for item, end in zip(items, ends.tolist(), strict=True)
+        },
         fresh_blocks=fresh_blocks,
     )
 
