@@ -68,6 +68,12 @@ def serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask nobody for a key, though --host is public.")
     ] = _LISTEN.no_auth,
+    keep_alive: Annotated[
+        float, typer.Option(help="Silence after which a stream sends a comment, seconds.")
+    ] = _LISTEN.keep_alive_s,
+    slow_reader_timeout: Annotated[
+        float, typer.Option(help="Longest time for a client to empty a full buffer, seconds.")
+    ] = _LISTEN.slow_reader_s,
     watchdog: Annotated[
         float, typer.Option(help="Longest silence of the engine process, seconds.")
     ] = _LISTEN.watchdog_s,
@@ -107,6 +113,8 @@ def serve(
             api_keys_file=api_keys_file,
             gateway_key_file=gateway_key_file,
             no_auth=no_auth,
+            keep_alive_s=keep_alive,
+            slow_reader_s=slow_reader_timeout,
             watchdog_s=watchdog,
             on_engine_death=on_engine_death,
         )

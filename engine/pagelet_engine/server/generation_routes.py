@@ -33,7 +33,7 @@ from pagelet_engine.server.protocol import (
     GenerationRequest,
 )
 from pagelet_engine.server.service import Service
-from pagelet_engine.server.sse import EventStream, chunks, merge
+from pagelet_engine.server.sse import EventStream, begin, chunks, merge
 from pagelet_engine.server.text_stream import TextOptions, TextStream
 from pagelet_engine.server.validation import (
     check_model,
@@ -157,6 +157,7 @@ async def _answer(
     form: Format,
     place: ExitStack,
 ) -> Response:
+    service: Service = request.app.state.service
     with ExitStack() as open_streams:
         for stream in streams:
             open_streams.callback(stream.close)
@@ -165,9 +166,9 @@ async def _answer(
             return Response(orjson.dumps(whole), media_type="application/json")
         include_usage = body.stream_options is not None and body.stream_options.include_usage
         rest = chunks(streams, form, include_usage=include_usage)
-        first = await unless_disconnected(request.receive, anext(rest))
+        first = await begin(rest, request.receive, service.pace.keep_alive_s)
         open_streams.push(place.pop_all())
-        return EventStream(first, rest, open_streams.pop_all())
+        return EventStream(first, rest, open_streams.pop_all(), service.pace)
 
 
 async def _collect(streams: Sequence[TextStream], form: Format) -> Json:

@@ -36,12 +36,16 @@ from pagelet_engine.server.lifecycle import Phase
 from pagelet_engine.server.logs import configure_logging
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.watchdog import RESTART_WINDOW_S, RESTARTS, RestartBudget, watch
+from pagelet_engine.server.writer import Pace
 from pagelet_engine.text.vocabulary import TextModel, load_text_model
 
 EXIT_DRAINED, EXIT_BROKEN, EXIT_CONFIG = 0, 1, 2
 
 _FLUSH_S = 2
 """How long a stream that was cut may take to send its error event, seconds."""
+
+_SEND_BUFFER_BYTES = 64 * 1024
+"""Of each connection, in the kernel, which doubles it; an event has a few hundred bytes."""
 
 _KEEP_ALIVE_S = 75
 """Idle connections stay open longer than a gateway's pool keeps them, so it is the gateway that
@@ -87,6 +91,7 @@ class _Server:
             max_num_seqs=config.max_num_seqs,
             max_body_bytes=listen.max_body_bytes,
             created=int(time.time()),
+            pace=Pace(listen.keep_alive_s, listen.slow_reader_s),
         )
         self._http = _UvicornServer(
             uvicorn.Config(
@@ -286,6 +291,9 @@ def _bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(address[0], socket.SOCK_STREAM)
         # A server that restarts must not wait for its own old connections to be forgotten.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it; the kernel would let it grow to megabytes for each reader
+        # that is slow, and would notice one that is stuck only after that.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         listener.bind(address[4])
         listener.listen(1024)
     except (OSError, OverflowError) as error:

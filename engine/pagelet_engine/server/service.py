@@ -16,6 +16,7 @@ from pagelet_engine.metrics import EngineMetrics
 from pagelet_engine.server.lifecycle import Lifecycle, queue_full
 from pagelet_engine.server.prompts import PromptEncoder
 from pagelet_engine.server.text_stream import RequestTimer, TextOptions, TextStream
+from pagelet_engine.server.writer import Pace
 from pagelet_engine.text.vocabulary import TextModel
 
 
@@ -44,6 +45,7 @@ class Service:
         max_num_seqs: int,
         max_body_bytes: int,
         created: int,
+        pace: Pace | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -52,11 +54,13 @@ class Service:
             max_queued: Most sequences that may wait.
             max_num_seqs: Most sequences in one step; as many more may be in flight.
             max_body_bytes: Largest request body.
+            pace: How long silences on a stream may last.
             created: When this server started, Unix seconds; shown by /v1/models.
         """
         self.model_name = model_name
         self.max_body_bytes = max_body_bytes
         self.created = created
+        self.pace = pace or Pace()
         self.metrics = EngineMetrics(model_name)
         self.lifecycle = Lifecycle(max_requests=max_queued + max_num_seqs)
         self.engine: EngineClient | None = None

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, aclosing
 
 import orjson
+import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -17,9 +19,11 @@ from pagelet_engine.server.disconnect import unless_disconnected
 from pagelet_engine.server.errors import reply_for
 from pagelet_engine.server.openai_objects import Format, Json, usage
 from pagelet_engine.server.text_stream import TextDelta, TextStream
+from pagelet_engine.server.writer import Pace, SlowReaderError, StreamWriter
 
 DONE = b"data: [DONE]\n\n"
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+_log = structlog.get_logger(__name__)
 
 
 async def chunks(
@@ -89,32 +93,70 @@ async def _pump(
         await queue.put((index, error))
 
 
+async def begin(
+    rest: AsyncGenerator[Json], receive: Receive, patience_s: float
+) -> "asyncio.Task[Json]":
+    """Wait for the first chunk, but not for ever; return the task that waits for it.
+
+    Until something is sent, an error is a proper HTTP response and a gateway can try elsewhere;
+    a client that hears nothing for longer than `patience_s` seconds would leave.
+
+    Raises:
+        EngineError: There is no first chunk.
+        ClientDisconnect: The client left.
+    """
+    first = asyncio.ensure_future(anext(rest))
+    try:
+        await unless_disconnected(receive, asyncio.wait((first,), timeout=patience_s))
+        return first if not first.done() else _raised(first)
+    except BaseException:
+        await _cancelled(first)
+        raise
+
+
 class EventStream(Response):
     """Sends chunks as they come; stops at once when the client leaves."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, first: Json, rest: AsyncGenerator[Json], on_end: ExitStack) -> None:
+    def __init__(
+        self,
+        first: "asyncio.Task[Json]",
+        rest: AsyncGenerator[Json],
+        on_end: ExitStack,
+        pace: Pace,
+    ) -> None:
         """Prepare.
 
         Args:
-            first: The first chunk: an error before it is still a proper HTTP response.
+            first: The first chunk, from `begin`.
             rest: The chunks after it.
             on_end: Closed however the response ends.
+            pace: How long silences may last.
         """
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._first = first
         self._rest = rest
         self._on_end = on_end
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the whole stream."""
         with self._on_end:
             async with aclosing(self._rest):
-                await unless_disconnected(receive, self._send_all(send))
+                try:
+                    await unless_disconnected(receive, self._send_all(scope, send))
+                except (ClientDisconnect, SlowReaderError) as error:
+                    # The response has begun, so there is nobody to tell.
+                    _log.info(
+                        "client_left" if isinstance(error, ClientDisconnect) else "slow_reader_cut",
+                        request_id=scope.get("state", {}).get("request_id"),
+                    )
+                finally:
+                    await _cancelled(self._first)
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, scope: Scope, send: Send) -> None:
         await send(
             {
                 "type": "http.response.start",
@@ -122,21 +164,39 @@ class EventStream(Response):
                 "headers": self.raw_headers,
             }
         )
-        await _send(send, event(self._first))
-        ending = DONE
+        writer = StreamWriter(scope, send, self._pace)
+        keep_alive = asyncio.create_task(writer.keep_alive())
         try:
-            async for chunk in self._rest:
-                await _send(send, event(chunk))
-        except EngineError as error:
-            ending = b"data: " + reply_for(error).body() + b"\n\n"
-        await _send(send, ending)
+            await writer.write(await self._send_chunks(writer))
+        finally:
+            await _cancelled(keep_alive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_chunks(self, writer: StreamWriter) -> bytes:
+        """Send all there is and return the event to end with."""
+        try:
+            if not self._first.done():
+                await writer.write(b": waiting\n\n")
+            await writer.write(event(await self._first))
+            async for chunk in self._rest:
+                await writer.write(event(chunk))
+        except EngineError as error:
+            return b"data: " + reply_for(error).body() + b"\n\n"
+        return DONE
+
+
+def _raised(task: "asyncio.Task[Json]") -> "asyncio.Task[Json]":
+    """Return a task that has succeeded, or raise what it raised."""
+    task.result()
+    return task
+
+
+async def _cancelled(task: "asyncio.Task[Json] | asyncio.Task[None]") -> None:
+    """End `task` and wait until it has; what it raised is of no interest any more."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def event(chunk: Json) -> bytes:
     """Return one chunk as an event."""
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
-
-
-async def _send(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
