@@ -8,7 +8,9 @@
     │   ├── ContextLengthError          400 context_length_exceeded
     │   └── UnknownModelError           404 model_not_found
     ├── UnavailableError            nobody is wrong, try later; HTTP 503 with Retry-After
-    │   └── EngineDeadError             the engine process is gone; requests in flight end with it
+    │   ├── EngineDeadError             the engine process is gone; requests in flight end with it
+    │   └── OverloadedError             the queue is full or too slow; HTTP 429
+    ├── DeadlineError               the request's own time is over; HTTP 504
     ├── GenerationError             one sequence failed inside the engine; HTTP 500, only that one
     └── ProtocolError               a frame between the processes is unreadable; a bug
 
@@ -77,6 +79,14 @@ class UnavailableError(EngineError):
 
 class EngineDeadError(UnavailableError):
     """The engine process ended; the message carries its last words."""
+
+
+class OverloadedError(UnavailableError):
+    """The engine did not take the request, or could not begin it in time."""
+
+
+class DeadlineError(EngineError):
+    """The request's deadline passed before its output was complete."""
 
 
 class GenerationError(EngineError):

@@ -2,10 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from math import ceil
 
-from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.finish import ErrorKind, FinishReason
 from pagelet_engine.core.logprobs import TokenLogprobs
-from pagelet_engine.errors import EngineError, GenerationError
+from pagelet_engine.errors import (
+    DeadlineError,
+    EngineError,
+    GenerationError,
+    InvalidRequestError,
+    OverloadedError,
+)
 from pagelet_engine.messages import TokenOutput
 
 
@@ -18,6 +25,7 @@ class Generation:
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprobs] = []
         self._prompt_logprobs: list[TokenLogprobs] = []
+        self._num_cached_tokens = 0
         self._finish_reason: FinishReason | None = None
         self._error: EngineError | None = None
         self._is_read = False
@@ -32,6 +40,9 @@ class Generation:
         Raises:
             StopAsyncIteration: The last output, with `finish_reason`, has been returned.
             GenerationError: The engine gave this sequence up.
+            InvalidRequestError: It can never run.
+            OverloadedError: It was not taken, or waited too long.
+            DeadlineError: Its deadline passed.
             EngineDeadError: The engine process is gone.
         """
         await self._changed.wait()
@@ -50,6 +61,7 @@ class Generation:
             self.seq_id,
             token_ids,
             finish_reason,
+            num_cached_tokens=self._num_cached_tokens,
             logprobs=logprobs,
             prompt_logprobs=prompt_logprobs,
         )
@@ -65,12 +77,25 @@ class Generation:
             return  # the first token says that all have come
         self._token_ids += output.token_ids
         self._logprobs += output.logprobs
+        self._num_cached_tokens = output.num_cached_tokens
         self._finish_reason = output.finish_reason
         if output.finish_reason in (FinishReason.ERROR, FinishReason.ABORT):
-            self.fail(GenerationError(output.error or "The engine gave this sequence up."))
+            self.fail(_error(output))
         self._changed.set()
 
     def fail(self, error: EngineError) -> None:
         """End with `error`, once the tokens that did arrive have been read."""
         self._error = error
         self._changed.set()
+
+
+def _error(output: TokenOutput) -> EngineError:
+    message = output.error or "The engine gave this sequence up."
+    match output.error_kind:
+        case ErrorKind.INVALID:
+            return InvalidRequestError(message)
+        case ErrorKind.OVERLOADED:
+            return OverloadedError(message, retry_after_s=ceil(output.retry_after_s or 1.0))
+        case ErrorKind.TIMEOUT:
+            return DeadlineError(message)
+    return GenerationError(message)

@@ -11,7 +11,7 @@ def cheapest_victim(
 ) -> Sequence:
     """Return the running sequence whose preemption loses the least.
 
-    First those that free anything at all, then the unprotected, then by tokens to be computed
+    First the unprotected, then those that free anything at all, then by tokens to be computed
     again, then the youngest. A sequence that was preempted `max_preemptions` times is protected;
     if all are, age alone decides, so that the oldest always goes on.
 
@@ -22,11 +22,12 @@ def cheapest_victim(
     """
 
     def cost(seq: Sequence) -> tuple[bool, bool, int, int]:
-        is_protected = seq.num_preemptions >= max_preemptions
+        if seq.num_preemptions >= max_preemptions:
+            return True, False, 0, -seq.arrival
         num_exclusive = blocks.num_exclusive_blocks(seq)
         # Blocks that others hold stay in the cache, and are found again.
         num_kept = (len(seq.block_table) - num_exclusive) * blocks.block_size
-        num_lost = 0 if is_protected else max(0, seq.num_computed_tokens - num_kept)
-        return num_exclusive == 0, is_protected, num_lost, -seq.arrival
+        num_lost = max(0, seq.num_computed_tokens - num_kept)
+        return False, num_exclusive == 0, num_lost, -seq.arrival
 
     return min(running, key=cost)

@@ -2,7 +2,9 @@
 
     RequestError                      its own status and code          never retried
     RefusedError                      429 rate_limit_exceeded, 503     Retry-After, x-should-retry
+    OverloadedError                   429 rate_limit_exceeded          Retry-After
     UnavailableError, EngineDeadError 503 service_unavailable          Retry-After
+    DeadlineError                     504 deadline_exceeded            x-should-retry: false
     GenerationError                   500 generation_failed
     unknown route, method             404 unknown_url, 405 method_not_allowed
     no key, unknown key, wrong scope  401 invalid_api_key, 403 permission_denied (see access)
@@ -19,7 +21,13 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pagelet_engine.errors import GenerationError, RequestError, UnavailableError
+from pagelet_engine.errors import (
+    DeadlineError,
+    GenerationError,
+    OverloadedError,
+    RequestError,
+    UnavailableError,
+)
 
 DRAINING_HEADER = "x-pagelet-draining"
 """Set to 1 on refusals of a server that is about to exit, so that a gateway tries another."""
@@ -27,7 +35,13 @@ DRAINING_HEADER = "x-pagelet-draining"
 CODES = (
     *("invalid_json", "invalid_type", "invalid_value", "missing_required_parameter"),
     *("unknown_parameter", "unsupported_parameter", "context_length_exceeded"),
-    *("model_not_found", "unknown_url", "method_not_allowed", "request_timeout"),
+    *(
+        "model_not_found",
+        "unknown_url",
+        "method_not_allowed",
+        "request_timeout",
+        "deadline_exceeded",
+    ),
     *("request_too_large", "headers_too_large", "unsupported_media_type", "rate_limit_exceeded"),
     *("service_unavailable", "server_starting", "server_draining"),
     *("invalid_api_key", "permission_denied", "misdirected_request"),
@@ -121,6 +135,13 @@ def reply_for(error: Exception) -> ErrorReply:
             if error.draining:
                 headers[DRAINING_HEADER] = "1"
             return ErrorReply(error.status, str(error), error.code, headers=headers)
+        case OverloadedError():
+            headers = _retry_headers(error.retry_after_s)
+            return ErrorReply(429, str(error), "rate_limit_exceeded", headers=headers)
+        case DeadlineError():
+            # Whoever set the deadline has stopped waiting; a retry would only add load.
+            headers = {"x-should-retry": "false"}
+            return ErrorReply(504, str(error), "deadline_exceeded", headers=headers)
         case UnavailableError():
             headers = _retry_headers(error.retry_after_s)
             return ErrorReply(503, str(error), "service_unavailable", headers=headers)

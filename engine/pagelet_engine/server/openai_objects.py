@@ -26,12 +26,13 @@ class Envelope:
 def usage(streams: Sequence[TextStream]) -> Json:
     """Return the token counts of all sequences of one request; choices share their prompt's."""
     num_prompt = sum(stream.num_prompt_tokens for stream in streams if stream.counts_prompt)
+    num_cached = sum(stream.num_cached_tokens for stream in streams if stream.counts_prompt)
     num_output = sum(stream.num_output_tokens for stream in streams)
     return {
         "prompt_tokens": num_prompt,
         "completion_tokens": num_output,
         "total_tokens": num_prompt + num_output,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": num_cached},
     }
 
 

@@ -88,6 +88,8 @@ class TextStream:
         self._min_tokens = sampling.min_tokens
         self._timer = timer
         self.num_prompt_tokens = num_prompt_tokens
+        self.num_cached_tokens = 0
+        """Prompt tokens that came from the prefix cache."""
         self.counts_prompt = options.counts_prompt
         self.num_output_tokens = 0
         """Tokens generated so far, those that end the text included."""
@@ -115,6 +117,7 @@ class TextStream:
         self._timer.end("aborted")
 
     def _take(self, output: TokenOutput) -> TextDelta:
+        self.num_cached_tokens = output.num_cached_tokens
         self._timer.tokens(len(output.token_ids))
         finish_reason = output.finish_reason
         ended_by_token = finish_reason is FinishReason.STOP and bool(output.token_ids)
