@@ -36,8 +36,10 @@ from pagelet_engine.messages import (
     Submit,
     TokenOutput,
 )
+from pagelet_engine.terms import Terms
 
 _EXIT_GRACE_S = 2.0
+_NO_TERMS = Terms()
 
 
 def engine_command(config: EngineConfig) -> list[str]:
@@ -148,6 +150,7 @@ class EngineClient:
         sampling: SamplingParams,
         *,
         constraint: str | None = None,
+        terms: Terms = _NO_TERMS,
     ) -> Generation:
         """Generate one sequence; prompt and parameters have been checked against `limits`.
 
@@ -155,6 +158,7 @@ class EngineClient:
             prompt_token_ids: At least one.
             sampling: How to draw.
             constraint: Address of the process that says which tokens may come.
+            terms: On whose account, and until when.
 
         Raises:
             EngineDeadError: The engine process is gone.
@@ -163,7 +167,19 @@ class EngineClient:
             raise EngineDeadError("The engine process has ended; this server is about to exit.")
         generation = Generation(next(self._next_id), self._abort)
         self._generations[generation.seq_id] = generation
-        self._send(Submit(generation.seq_id, prompt_token_ids, sampling, constraint=constraint))
+        self._send(
+            Submit(
+                generation.seq_id,
+                prompt_token_ids,
+                sampling,
+                cache_salt=terms.cache_salt,
+                tenant=terms.tenant,
+                weight=terms.weight,
+                priority=terms.priority,
+                deadline_s=terms.deadline_s,
+                constraint=constraint,
+            )
+        )
         return generation
 
     def fail_all(self, error: EngineError) -> None:

@@ -42,7 +42,7 @@ class Caller:
     weight: float = 1.0
     """Share of the engine under contention, relative to other tenants'."""
     priority: int = 0
-    """Lower goes first."""
+    """Higher goes first among requests of one tenant."""
     scopes: frozenset[str] = frozenset({"api"})
     is_gateway: bool = False
     """Whether the x-pagelet-* headers of this request can be believed."""

@@ -15,10 +15,11 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from pagelet_engine.core.finish import FinishReason
 from pagelet_engine.server.body import read_json
 from pagelet_engine.server.constraint_fields import constraint_of
 from pagelet_engine.server.disconnect import unless_disconnected
+from pagelet_engine.server.echo import Echo, echo_of
+from pagelet_engine.server.logprobs import Scores
 from pagelet_engine.server.openai_objects import (
     ChatFormat,
     CompletionFormat,
@@ -34,15 +35,18 @@ from pagelet_engine.server.protocol import (
 )
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.sse import EventStream, begin, chunks, merge
-from pagelet_engine.server.text_stream import TextOptions, TextStream
+from pagelet_engine.server.text_stream import TextDelta, TextOptions, TextStream
 from pagelet_engine.server.validation import (
     check_model,
     check_options,
     check_token_ids,
     choices,
+    num_logprobs,
     sampling_params,
     validate,
+    wants_prompt_only,
 )
+from pagelet_engine.terms import Terms
 from pagelet_engine.text.tokenizer import Tokenizer
 
 router = APIRouter()
@@ -62,8 +66,8 @@ async def create_chat_completion(request: Request) -> Response:
         check_options(body)
         prompt = await service.model().encoder.encode_chat(body.messages)
         constraint = await _constrain(service, body, body.n, place)
-        streams = _submit(service, body, [prompt], arrived_at, constraint)
-        form = ChatFormat(_envelope(service, "chatcmpl"))
+        streams = _submit(service, body, [prompt], arrived_at, constraint, _terms(request, body))
+        form = ChatFormat(_envelope(service, "chatcmpl"), _scores(service, body))
         return await _answer(request, body, streams, form, place)
 
 
@@ -81,8 +85,8 @@ async def create_completion(request: Request) -> Response:
         check_options(body)
         prompts = [await _token_ids(service, prompt) for prompt in body.prompt]
         constraint = await _constrain(service, body, len(prompts) * body.n, place)
-        streams = _submit(service, body, prompts, arrived_at, constraint)
-        form = CompletionFormat(_envelope(service, "cmpl"))
+        streams = _submit(service, body, prompts, arrived_at, constraint, _terms(request, body))
+        form = CompletionFormat(_envelope(service, "cmpl"), _scores(service, body))
         return await _answer(request, body, streams, form, place)
 
 
@@ -118,6 +122,7 @@ def _submit(
     prompts: Sequence[list[int]],
     arrived_at: float,
     constraint: str | None,
+    terms: Terms,
 ) -> list[TextStream]:
     model = service.model()
     bad_words = _bad_words(model.text.tokenizer, body.bad_words)
@@ -131,17 +136,40 @@ def _submit(
         )
         for prompt in prompts
     ]
+    echoes = _echoes(model.text.tokenizer, body, prompts)
     each = [choice for sampling in samplings for choice in choices(sampling, body.n)]
     options = [
         TextOptions(
             stops=tuple(body.stop),
             include_stop=body.include_stop_str_in_output,
+            echo=echoes[index // body.n],
+            prompt_only=wants_prompt_only(body),
             counts_prompt=index % body.n == 0,
         )
         for index in range(len(each))
     ]
     repeated = [prompt for prompt in prompts for _ in range(body.n)]
-    return service.submit(repeated, each, options, arrived_at=arrived_at, constraint=constraint)
+    return service.submit(
+        repeated, each, options, arrived_at=arrived_at, constraint=constraint, terms=terms
+    )
+
+
+def _terms(request: Request, body: GenerationRequest) -> Terms:
+    service: Service = request.app.state.service
+    return service.terms_of(request.state.caller, (body.timeout, request.state.deadline_s))
+
+
+def _echoes(
+    tokenizer: Tokenizer, body: GenerationRequest, prompts: Sequence[list[int]]
+) -> Sequence[Echo | None]:
+    if not isinstance(body, CompletionRequest) or not body.echo:
+        return [None] * len(prompts)
+    pairs = zip(body.prompt, prompts, strict=True)
+    return [echo_of(tokenizer, given, token_ids) for given, token_ids in pairs]
+
+
+def _scores(service: Service, body: GenerationRequest) -> Scores:
+    return Scores(service.model().text.tokenizer, num_logprobs(body), body.prompt_logprobs)
 
 
 def _bad_words(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
@@ -172,13 +200,11 @@ async def _answer(
 
 
 async def _collect(streams: Sequence[TextStream], form: Format) -> Json:
-    texts = [""] * len(streams)
-    reasons = [FinishReason.STOP] * len(streams)
+    texts = [TextDelta("")] * len(streams)
     async with aclosing(merge(streams)) as deltas:
         async for index, delta in deltas:
-            texts[index] += delta.text
-            reasons[index] = delta.finish_reason or reasons[index]
-    return form.whole(list(zip(texts, reasons, strict=True)), usage(streams))
+            texts[index] = texts[index].plus(delta)
+    return form.whole(texts, usage(streams))
 
 
 def _envelope(service: Service, prefix: str) -> Envelope:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from pagelet_engine.core.sampling_params import MAX_LOGPROBS
 from pagelet_engine.server.constraint_fields import ResponseFormat, StructuredOutputs
 from pagelet_engine.server.strict_model import StrictModel
 
@@ -21,6 +22,8 @@ MAX_PROMPTS = 128
 MAX_MESSAGES = 4096
 MAX_PROMPT_TOKEN_IDS = 2**20
 MAX_CHOICES = 128
+MAX_COMPLETION_LOGPROBS = 5
+MAX_TIMEOUT_S = 24 * 3600.0
 MAX_BAD_WORDS = 64
 MAX_BAD_WORD_CHARS = 64
 
@@ -28,9 +31,7 @@ _MAX_ID_DIGITS = 9
 
 OFF_VALUES: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
-    "logprobs": (False,),
     "top_logprobs": (),
-    "prompt_logprobs": (),
     "echo": (False,),
     "suffix": ("",),
     "tools": ([],),
@@ -172,12 +173,14 @@ class GenerationRequest(StrictModel):
     stop: Annotated[list[str], BeforeValidator(_stop_list)] = Field(default_factory=list)
     stop_token_ids: list[int] = Field(default_factory=list)
     include_stop_str_in_output: bool = False
+    prompt_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
     ignore_eos: bool = False
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = None
+    timeout: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_S)
 
 
 class ChatCompletionRequest(GenerationRequest):
@@ -185,12 +188,16 @@ class ChatCompletionRequest(GenerationRequest):
 
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: int | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
 
 
 class CompletionRequest(GenerationRequest):
     """Body of POST /v1/completions."""
 
     prompt: Annotated[list[str | list[int]], PlainValidator(_prompt_list)]
+    logprobs: int | None = Field(default=None, ge=0, le=MAX_COMPLETION_LOGPROBS)
+    echo: bool = False
 
 
 class TokenizeRequest(StrictModel):

@@ -1,6 +1,7 @@
 """What the routes act on: one model, its engine process, its text side. Knows no HTTP."""
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ from pagelet_engine.engine_client import EngineClient
 from pagelet_engine.errors import EngineError, InvalidRequestError
 from pagelet_engine.messages import Ready
 from pagelet_engine.metrics import EngineMetrics
+from pagelet_engine.server.auth import Caller, tenant_salt
 from pagelet_engine.server.lifecycle import Lifecycle, queue_full
 from pagelet_engine.server.prompts import PromptEncoder
 from pagelet_engine.server.text_stream import RequestTimer, TextOptions, TextStream
 from pagelet_engine.server.writer import Pace
+from pagelet_engine.terms import Terms
 from pagelet_engine.text.vocabulary import TextModel
+
+_NO_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Service:
         """Whether the engine process has been silent for too long; the watchdog says so."""
         self.stage = "starting the engine process"
         self._max_queued = max_queued
+        # Of this process only: cached blocks do not outlive the engine process either.
+        self._salt_secret = secrets.token_bytes(32)
 
     def attach_engine(self, engine: EngineClient) -> None:
         """Use `engine` from now on and show its numbers in /metrics."""
@@ -113,6 +120,7 @@ class Service:
         *,
         arrived_at: float,
         constraint: str | None = None,
+        terms: Terms = _NO_TERMS,
     ) -> list[TextStream]:
         """Start one sequence per prompt: all of them or none.
 
@@ -122,6 +130,7 @@ class Service:
             options: One per prompt.
             arrived_at: Loop time.
             constraint: What `constrain` returned.
+            terms: From `terms_of`, as of `arrived_at`.
 
         Raises:
             RefusedError: 429, too many sequences are waiting.
@@ -131,10 +140,23 @@ class Service:
         num_waiting = self.engine.num_open - self.engine.stats.num_running
         if num_waiting + len(prompts) > self._max_queued:
             raise queue_full()
+        spent_s = asyncio.get_running_loop().time() - arrived_at
+        left = terms.after(spent_s)
         return [
-            self._stream(prompt, sampling, option, arrived_at, constraint)
+            self._stream(prompt, sampling, option, arrived_at, constraint, left)
             for prompt, sampling, option in zip(prompts, samplings, options, strict=True)
         ]
+
+    def terms_of(self, caller: Caller, limits_s: Sequence[float | None]) -> Terms:
+        """Return on whose account a request runs, and for how long: the shortest of `limits_s`."""
+        given = [limit_s for limit_s in limits_s if limit_s is not None]
+        return Terms(
+            cache_salt=tenant_salt(self._salt_secret, caller.tenant),
+            tenant=caller.tenant,
+            weight=caller.weight,
+            priority=caller.priority,
+            deadline_s=min(given, default=None),
+        )
 
     async def constrain(
         self, constraint: Constraint, num_sequences: int, param: str, on_end: ExitStack
@@ -194,10 +216,11 @@ class Service:
         options: TextOptions,
         arrived_at: float,
         constraint: str | None,
+        terms: Terms,
     ) -> TextStream:
         assert self.engine is not None, "see submit"
         return TextStream(
-            self.engine.submit(prompt, sampling, constraint=constraint),
+            self.engine.submit(prompt, sampling, constraint=constraint, terms=terms),
             self.model().text.tokenizer,
             sampling,
             options,

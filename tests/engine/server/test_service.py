@@ -2,8 +2,12 @@
 
 import pytest
 
+from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.engine_client import EngineClient
+from pagelet_engine.messages import Submit
+from pagelet_engine.server.auth import Caller
 from pagelet_engine.server.service import Service
+from pagelet_engine.terms import Terms
 from server_process import echo_command
 
 
@@ -39,3 +43,38 @@ async def test_a_dead_engine_is_not_live_at_once(service, engine):
     await engine.wait_ready()
     await engine.stop()
     assert not service.is_live()
+
+
+def test_terms_come_from_the_key_and_the_shortest_time(service):
+    caller = Caller("a", 2.0, 1)
+    terms = service.terms_of(caller, (None, 3.0, 2.0))
+    assert (terms.tenant, terms.weight, terms.priority, terms.deadline_s) == ("a", 2.0, 1, 2.0)
+    assert service.terms_of(caller, (None, None)).deadline_s is None
+    assert terms.after(0.5).deadline_s == 1.5
+    assert 0 < terms.after(9.0).deadline_s < 0.01
+
+
+def test_tenants_share_no_salt_and_no_server_tells_anothers(service):
+    salts = [service.terms_of(Caller(name), ()).cache_salt for name in ("a", "a", "b")]
+    assert salts[0] == salts[1] != salts[2]
+    other = Service(model_name="m", max_queued=1, max_num_seqs=1, max_body_bytes=1, created=0)
+    assert other.terms_of(Caller("a"), ()).cache_salt != salts[0]
+
+
+class Recorder(EngineClient):
+    """Writes down what would be sent."""
+
+    sent: list[Submit]
+
+    def _send(self, command):
+        self.sent.append(command)
+
+
+async def test_the_engine_process_hears_all_terms():
+    client = Recorder(echo_command())
+    client.sent = []
+    terms = Terms(cache_salt=b"s", tenant="a", weight=2.0, priority=3, deadline_s=4.0)
+    client.submit([1], SamplingParams(max_tokens=1), terms=terms, constraint="c")
+    assert client.sent == [
+        Submit(1, [1], SamplingParams(max_tokens=1), b"s", "a", 2.0, 3, 4.0, "c")
+    ]
