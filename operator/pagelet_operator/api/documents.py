@@ -16,13 +16,41 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[object] = set()
         for key_node, _ in node.value:
             key = key_node.value
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise _error("a key must be a word, not a list or a mapping", key_node)
             if key in seen:
                 line = key_node.start_mark.line + 1
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice (line {line})", key_node.start_mark
-                )
+                raise _error(f"the key {key!r} stands twice (line {line})", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _error(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+def _decode(path: Path) -> list[object]:
+    """Return the documents of a file.
+
+    Raises:
+        InvalidResourceError: It cannot be read or is not YAML.
+    """
+    try:
+        return list(yaml.load_all(path.read_text("utf-8"), Loader=_StrictLoader))
+    except OSError as error:
+        raise InvalidResourceError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidResourceError(f"{path}: is not UTF-8 text: {error.reason}") from None
+    except yaml.YAMLError as error:
+        raise InvalidResourceError(f"{path}: is not valid YAML: {_one_line(error)}") from None
+    except RecursionError:
+        raise InvalidResourceError(f"{path}: is not valid YAML: nested too deeply") from None
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        # PyYAML's own readers of dates, numbers and tagged values raise what Python does.
+        reason = " ".join(str(error).split())[:120]
+        raise InvalidResourceError(
+            f"{path}: is not valid YAML: a value cannot be read as its type: {reason}"
+        ) from None
 
 
 def load(path: Path) -> list[ModelDeployment]:
@@ -32,14 +60,7 @@ def load(path: Path) -> list[ModelDeployment]:
         InvalidResourceError: The file cannot be read, is not YAML, holds nothing, or one of its
             documents is not a ModelDeployment that can work. The message starts with the path.
     """
-    try:
-        documents = list(yaml.load_all(path.read_text("utf-8"), Loader=_StrictLoader))
-    except OSError as error:
-        raise InvalidResourceError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InvalidResourceError(f"{path}: is not UTF-8 text: {error.reason}") from None
-    except yaml.YAMLError as error:
-        raise InvalidResourceError(f"{path}: is not valid YAML: {_one_line(error)}") from None
+    documents = _decode(path)
     found = []
     for index, document in enumerate(documents):
         if document is None:

@@ -1,5 +1,7 @@
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from operator_resources import MINIMAL, named
 from pagelet_operator.api.documents import load, load_all
@@ -28,6 +30,16 @@ def test_several_documents_in_one_file_are_several_resources(tmp_path):
         ("just text", "expected a ModelDeployment"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
         ("\ttab: 1", "line 1"),
+        ("maxModelLen: {{ max_len }}", "a key must be a word"),
+        ("? [a, b]\n: c\n", "a key must be a word"),
+        ("? {a: b}\n: c\n", "a key must be a word"),
+        ("date: 2024-99-99", "cannot be read as its type"),
+        ("x: !!int foo", "cannot be read as its type"),
+        ("x: !!float foo", "cannot be read as its type"),
+        ("x: !!bool foo", "cannot be read as its type"),
+        ("x: !!timestamp foo", "cannot be read as its type"),
+        (f"x: {'9' * 5000}", "cannot be read as its type"),
+        ("[" * 5000, "not valid YAML"),
     ],
 )
 def test_a_file_that_holds_no_resource_is_refused_with_the_place(tmp_path, text, said):
@@ -36,6 +48,22 @@ def test_a_file_that_holds_no_resource_is_refused_with_the_place(tmp_path, text,
     with pytest.raises(InvalidResourceError, match=said) as refusal:
         load(path)
     assert str(refusal.value).startswith(str(path))
+    assert "\n" not in str(refusal.value)
+
+
+yaml_like = st.text(
+    st.sampled_from(list("ab: \n-[]{}?!&*'\"#|>%@,0159.=~<\t\\")) | st.characters(), max_size=60
+)
+
+
+@given(yaml_like)
+@settings(max_examples=300, deadline=None)
+def test_no_text_whatever_does_more_than_be_refused(tmp_path_factory, text):
+    """A half-typed edit must never end the supervisor that reads it."""
+    path = tmp_path_factory.mktemp("fuzz") / "f.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InvalidResourceError) as refusal:
+        load(path)
     assert "\n" not in str(refusal.value)
 
 
