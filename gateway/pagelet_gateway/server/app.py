@@ -19,6 +19,7 @@ from pagelet_gateway.errors import (
     MethodError,
     RefusalError,
     UnavailableError,
+    UnknownModelError,
     UnknownRouteError,
 )
 from pagelet_gateway.metrics import CONTENT_TYPE, Metrics
@@ -58,6 +59,8 @@ POLICIES = {
     "/metrics": Policy("GET", Access.LOCAL),
     "/version": Policy("GET", Access.LOCAL),
 }
+MODEL_PREFIX = "/v1/models/"
+"""What follows is one model's name, slashes included; its policy is that of /v1/models."""
 
 
 class App:
@@ -96,7 +99,8 @@ class App:
                 )
 
     async def _answer(self, exchange: Exchange) -> None:
-        policy = POLICIES.get(exchange.path)
+        one_model = exchange.path.startswith(MODEL_PREFIX)
+        policy = POLICIES.get("/v1/models" if one_model else exchange.path)
         if policy is None:
             raise UnknownRouteError(f"No such URL: {exchange.method} {exchange.path[:200]}.")
         if exchange.method != policy.method:
@@ -109,7 +113,8 @@ class App:
     async def _answer_locally(self, exchange: Exchange) -> None:
         match exchange.path:
             case "/v1/models":
-                await exchange.reply(_encode(self._models()), content_type=JSON)
+                models = {"object": "list", "data": self._models()}
+                await exchange.reply(_encode(models), content_type=JSON)
             case "/readyz":
                 self._check_ready()
                 await exchange.reply(b'{"status":"ready"}', content_type=JSON)
@@ -119,20 +124,26 @@ class App:
                 await exchange.reply(_encode({"version": _version()}), content_type=JSON)
             case "/metrics":
                 await exchange.reply(self._metrics.render(), content_type=CONTENT_TYPE)
+            case path:
+                model = self._model(path.removeprefix(MODEL_PREFIX))
+                await exchange.reply(_encode(model), content_type=JSON)
 
-    def _models(self) -> dict[str, Any]:
-        """OpenAI's list of models: those that a request could be routed to."""
+    def _models(self) -> list[dict[str, Any]]:
+        """OpenAI's model objects: those that a request could be routed to."""
         table = self._router.table
         if table is None:
             raise _no_table()
         names = sorted(name for name, route in table.models.items() if route.is_servable)
-        return {
-            "object": "list",
-            "data": [
-                {"id": name, "object": "model", "created": self._started_at, "owned_by": "pagelet"}
-                for name in names
-            ],
-        }
+        return [
+            {"id": name, "object": "model", "created": self._started_at, "owned_by": "pagelet"}
+            for name in names
+        ]
+
+    def _model(self, name: str) -> dict[str, Any]:
+        for model in self._models():
+            if model["id"] == name:
+                return model
+        raise UnknownModelError(f"The model {name[:200]!r} does not exist here.", param="model")
 
     def _check_ready(self) -> None:
         if self.is_draining:

@@ -87,6 +87,16 @@ async def test_models_lists_those_a_request_could_be_routed_to(gateway, session)
     assert all(isinstance(item.created, int) for item in listed)
 
 
+async def test_one_model_can_be_asked_for_whatever_its_name_holds(gateway):
+    name = "meta-llama/Llama-3.1-8B"
+    gateway.apply(model(name, {"m-1": (100, ["http://127.0.0.1:9"])}))
+    async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="none") as client:
+        assert (await client.models.retrieve(name)).id == name
+        with pytest.raises(openai.NotFoundError) as refusal:
+            await client.models.retrieve("other")
+    assert refusal.value.code == "model_not_found"
+
+
 async def test_the_official_client_works_streamed_and_not(gateway):
     async with Upstream() as engine:
         gateway.apply(model("m", {"m-1": (100, [engine.url])}))
