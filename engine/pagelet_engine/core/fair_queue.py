@@ -1,9 +1,10 @@
 """Who is admitted next: tenants take turns by what they were served, not by what they ask for.
 
-Each tenant has a virtual counter: tokens computed for it, divided by its weight. The next sequence
-comes from the waiting tenant with the smallest counter; within a tenant the higher priority goes
-first, then the earlier arrival. A tenant that was away starts level with the least served one that
-is here, so absence saves up no claim, and it keeps what it was ahead, so leaving pays no debt.
+Each tenant has a virtual counter: tokens computed for it, divided by its weight; prompts count on
+admission, cached and recomputed tokens not at all. The next sequence comes from the waiting tenant
+with the smallest counter; within a tenant the higher priority goes first, then the earlier arrival.
+A tenant that was away starts level with the least served one that is here, so absence saves up no
+claim, and it keeps what it was ahead, so leaving pays no debt.
 Priority moves a sequence past its own tenant's others only: nobody can starve another tenant.
 
 Preempted sequences come before all others, oldest first: they were admitted once already.

@@ -171,7 +171,6 @@ class Scheduler:
         self.counters.num_steps += 1
         sampling = plan.sampling
         for item in plan.scheduled:
-            # What a preemption took is computed again at nobody's expense.
             self.waiting.charge(item.seq, self.counters.count(item))
             item.seq.num_computed_tokens += item.num_tokens
         updates = [
@@ -233,6 +232,8 @@ class Scheduler:
             seq.num_cached_tokens = num_cached
             self.counters.num_prefix_query_tokens += seq.num_prompt_tokens
             self.counters.num_prefix_hit_tokens += num_cached
+            # At once, so that a tenant that was served little cannot take every free place.
+            self.waiting.charge(seq, seq.num_uncomputed_tokens)
         seq.state = SequenceState.RUNNING
         self.running.append(seq)
 

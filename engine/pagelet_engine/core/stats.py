@@ -24,10 +24,13 @@ class Counters:
     """Sequences ended by a deadline or a queue time-out."""
 
     def count(self, item: ScheduledSequence) -> int:
-        """Count the tokens of `item` as computed; return how many were so for the first time."""
+        """Count the tokens of `item` as computed; return how many output tokens are among them.
+
+        Those that a preemption took and that are computed again are not.
+        """
         end = item.start + item.num_tokens
         num_again = max(0, min(end, item.seq.num_lost_tokens) - item.start)
-        num_prompt = min(end, item.seq.num_prompt_tokens) - item.start - num_again
+        num_prompt = max(0, min(end, item.seq.num_prompt_tokens) - item.start - num_again)
         self.num_recomputed_tokens += num_again
-        self.num_prompt_tokens += max(0, num_prompt)
-        return item.num_tokens - num_again
+        self.num_prompt_tokens += num_prompt
+        return item.num_tokens - num_again - num_prompt

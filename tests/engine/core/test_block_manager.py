@@ -73,3 +73,115 @@ def test_the_check_sees_a_leak():
     seq.block_table.pop()
     with pytest.raises(AssertionError, match="reference counts"):
         blocks.check([seq])
+
+
+def _prompt(tokens: list[int], salt: bytes = b"") -> Sequence:
+    return Sequence(0, list(tokens), SamplingParams(max_tokens=1), cache_salt=salt)
+
+
+def _compute(blocks: BlockManager, seq: Sequence) -> int:
+    """Admit a sequence and compute all its tokens; return how many were cached."""
+    assert blocks.fits(seq, 0)
+    num_cached = blocks.begin(seq)
+    blocks.name_full_blocks(seq, seq.num_tokens)
+    seq.num_computed_tokens = seq.num_tokens
+    return num_cached
+
+
+def test_a_prompt_finds_all_its_full_blocks_but_computes_at_least_one_token():
+    blocks = BlockManager(8, 4)
+    for tokens, expected in (
+        (range(8), 0),
+        (range(8), 4),  # the second block holds the newest token, which must be computed
+        (range(9), 8),
+        (range(4), 0),
+        ([*range(4), 99, 99], 4),
+        ([99, *range(7)], 0),
+    ):
+        seq = _prompt(list(tokens))
+        assert blocks.num_cached_tokens(seq) == expected
+        assert _compute(blocks, seq) == expected
+        blocks.check([seq])
+        blocks.free(seq)
+
+
+def test_tenants_do_not_find_each_others_blocks():
+    blocks = BlockManager(8, 2)
+    for salt in (b"a", b"b"):
+        seq = _prompt([1, 2, 3, 4, 5], salt)
+        assert _compute(blocks, seq) == 0
+        blocks.free(seq)
+    assert _compute(blocks, _prompt([1, 2, 3, 4, 5], b"a")) == 4
+
+
+def test_what_must_not_be_cached_or_read_from_the_cache_is_not():
+    off = BlockManager(8, 2, caches_prefixes=False)
+    first = _prompt([1, 2, 3])
+    _compute(off, first)
+    off.free(first)
+    assert off.num_cached_blocks == off.num_cached_tokens(_prompt([1, 2, 3])) == 0
+    blocks = BlockManager(8, 2)
+    _compute(blocks, _prompt([1, 2, 3]))
+    reader = _prompt([1, 2, 3])
+    reader.reads_cache = False
+    assert _compute(blocks, reader) == 0
+    blocks.forget(first := _prompt([1, 2, 3, 4, 5]))
+    assert blocks.num_cached_tokens(first) == 2
+    blocks.begin(first)
+    blocks.forget(first)
+    assert blocks.num_cached_tokens(_prompt([1, 2, 3])) == 0
+
+
+def test_a_block_held_by_two_is_counted_once_and_room_is_reckoned_with_it():
+    blocks = BlockManager(4, 2)
+    first, second = _prompt([1, 2, 3, 4, 5]), _prompt([1, 2, 3, 4, 6])
+    _compute(blocks, first)
+    assert blocks.fits(second, 0)
+    assert not blocks.fits(second, 1)
+    _compute(blocks, second)
+    assert blocks.num_used_blocks == 4
+    assert blocks.num_exclusive_blocks(first) == 1
+    blocks.check([first, second])
+    blocks.free(first)
+    # Free but cached blocks are room, yet not for the sequence that is about to take them back.
+    assert blocks.fits(_prompt([9, 9]), 0)
+    assert not blocks.fits(_prompt([9, 9, 9]), 0)
+
+
+class _LeastRecentlyUsed:
+    """The obvious cache: prefixes in a list, the next to go first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self.prefixes: list[tuple[int, ...]] = []
+
+    def use(self, tokens: list[int], block_size: int) -> int:
+        """Return how many blocks of a prompt that does not fill its last one are hit."""
+        ends = range(block_size, len(tokens), block_size)
+        used = [tuple(tokens[:end]) for end in ends]
+        num_hits = 0
+        while num_hits < len(used) and used[num_hits] in self.prefixes:
+            num_hits += 1
+        num_new = len(used) + 1 - num_hits
+        num_evicted = max(0, num_new - (self._capacity - len(self.prefixes)))
+        others = [prefix for prefix in self.prefixes if prefix not in used[:num_hits]]
+        self.prefixes = others[num_evicted:] + used[::-1]
+        return num_hits
+
+
+@given(
+    st.integers(2, 4),
+    st.lists(st.tuples(st.lists(st.integers(0, 1), max_size=6), st.integers(0, 1)), max_size=25),
+)
+def test_the_least_recently_used_goes_first_and_its_tail_before_its_head(
+    block_size: int, prompts: list[tuple[list[int], int]]
+):
+    blocks, model = BlockManager(7, block_size), _LeastRecentlyUsed(7)
+    for words, last in prompts:
+        tokens = [word for word in words for _ in range(block_size)] + [last]
+        seq = _prompt(tokens)
+        assert _compute(blocks, seq) == model.use(tokens, block_size) * block_size
+        blocks.check([seq])
+        blocks.free(seq)
+        assert blocks.num_cached_blocks == len(model.prefixes)
+    assert blocks.num_free_blocks == 7
