@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 
 from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.logprobs import TokenLogprobs
 from pagelet_engine.framing import decode_command, read_frame, write_message
 from pagelet_engine.messages import (
     Abort,
@@ -123,7 +124,16 @@ class EchoEngine:
             finish = FinishReason.LENGTH
         if finish is not None:
             del self._running[seq_id]
-        return TokenOutput(seq_id, [token_id], finish)
+        is_first = echo.num_output == 1 and sampling.prompt_logprobs is not None
+        return TokenOutput(
+            seq_id,
+            [token_id],
+            finish,
+            logprobs=[] if sampling.logprobs is None else [_certain(token_id)],
+            prompt_logprobs=[
+                _certain(token) for token in echo.submit.prompt_token_ids[1:] if is_first
+            ],
+        )
 
     def _break(self, fault: Fault, echo: _Echo) -> TokenOutput | None:
         at_once = fault in (Fault.DIE_AT_ONCE, Fault.NAN_AT_ONCE)
@@ -154,6 +164,10 @@ class EchoEngine:
             last_step_seconds=self.step_s,
             last_step_tokens=len(self._running),
         )
+
+
+def _certain(token_id: int) -> TokenLogprobs:
+    return TokenLogprobs(token_id, 0.0, 1, ((token_id, 0.0),))
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from pagelet_engine.server.protocol import (
 )
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.sse import EventStream, begin, chunks, merge
-from pagelet_engine.server.text_stream import TextDelta, TextOptions, TextStream
+from pagelet_engine.server.text_stream import TextDelta, TextOptions, TextStream, joined
 from pagelet_engine.server.validation import (
     check_model,
     check_options,
@@ -200,11 +200,11 @@ async def _answer(
 
 
 async def _collect(streams: Sequence[TextStream], form: Format) -> Json:
-    texts = [TextDelta("")] * len(streams)
+    texts: list[list[TextDelta]] = [[] for _ in streams]
     async with aclosing(merge(streams)) as deltas:
         async for index, delta in deltas:
-            texts[index] = texts[index].plus(delta)
-    return form.whole(texts, usage(streams))
+            texts[index].append(delta)
+    return form.whole([joined(parts) for parts in texts], usage(streams))
 
 
 def _envelope(service: Service, prefix: str) -> Envelope:

@@ -4,11 +4,12 @@ Source: https://platform.openai.com/docs/api-reference/chat/object and /chat/str
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pagelet_engine.core.finish import FinishReason
-from pagelet_engine.server.text_stream import TextStream
+from pagelet_engine.server.logprobs import Scores
+from pagelet_engine.server.text_stream import TextDelta, TextStream
 
 Json = dict[str, Any]
 
@@ -39,16 +40,18 @@ def usage(streams: Sequence[TextStream]) -> Json:
 class ChatFormat:
     """Objects of /v1/chat/completions."""
 
-    def __init__(self, envelope: Envelope) -> None:
+    def __init__(self, envelope: Envelope, scores: Scores) -> None:
         self._envelope = envelope
+        self._scores = scores
 
     def opening(self, index: int) -> Json | None:
         """Return a stream's first chunk."""
         return self._chunk([self._choice(index, {"role": "assistant", "content": ""}, None)])
 
-    def text(self, index: int, text: str) -> Json:
+    def text(self, index: int, delta: TextDelta) -> Json:
         """Return a chunk with text."""
-        return self._chunk([self._choice(index, {"content": text}, None)])
+        choice = self._choice(index, {"content": delta.text}, None)
+        return self._chunk([choice | {"logprobs": self._scores.chat(delta.tokens)}])
 
     def end(self, index: int, reason: FinishReason) -> Json:
         """Return a sequence's last chunk."""
@@ -58,22 +61,23 @@ class ChatFormat:
         """Return the chunk after the last, with token counts only."""
         return self._chunk([]) | {"usage": counts}
 
-    def whole(self, texts: Sequence[tuple[str, FinishReason]], counts: Json) -> Json:
+    def whole(self, texts: Sequence[TextDelta], counts: Json) -> Json:
         """Return the answer to a request that does not stream."""
         choices = [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": text, "refusal": None},
-                "logprobs": None,
-                "finish_reason": reason.value,
+                "message": {"role": "assistant", "content": text.text, "refusal": None},
+                "logprobs": self._scores.chat(text.tokens),
+                "finish_reason": _value(text.finish_reason),
             }
-            for index, (text, reason) in enumerate(texts)
+            for index, text in enumerate(texts)
         ]
-        return self._object("chat.completion", choices) | {"usage": counts}
+        prompt = self._scores.prompt(texts[0].prompt)
+        extra = {} if prompt is None else {"prompt_logprobs": prompt}
+        return self._object("chat.completion", choices) | {"usage": counts} | extra
 
     def _choice(self, index: int, delta: Json, reason: FinishReason | None) -> Json:
-        value = None if reason is None else reason.value
-        return {"index": index, "delta": delta, "logprobs": None, "finish_reason": value}
+        return {"index": index, "delta": delta, "logprobs": None, "finish_reason": _value(reason)}
 
     def _chunk(self, choices: list[Json]) -> Json:
         return self._object("chat.completion.chunk", choices)
@@ -85,39 +89,50 @@ class ChatFormat:
 class CompletionFormat:
     """Objects of /v1/completions; chunks and whole answers have the same shape."""
 
-    def __init__(self, envelope: Envelope) -> None:
+    def __init__(self, envelope: Envelope, scores: Scores) -> None:
         self._envelope = envelope
+        self._scores = scores
 
     def opening(self, index: int) -> Json | None:
         """Return None: a text needs no opening."""
         return None
 
-    def text(self, index: int, text: str) -> Json:
+    def text(self, index: int, delta: TextDelta) -> Json:
         """Return a chunk with text."""
-        return self._object([self._choice(index, text, None)])
+        return self._object([self._choice(index, replace(delta, finish_reason=None))])
 
     def end(self, index: int, reason: FinishReason) -> Json:
         """Return a sequence's last chunk."""
-        return self._object([self._choice(index, "", reason)])
+        choice = {"index": index, "text": "", "logprobs": None, "finish_reason": reason.value}
+        return self._object([choice])
 
     def with_usage(self, counts: Json) -> Json:
         """Return the chunk after the last, with token counts only."""
         return self._object([]) | {"usage": counts}
 
-    def whole(self, texts: Sequence[tuple[str, FinishReason]], counts: Json) -> Json:
+    def whole(self, texts: Sequence[TextDelta], counts: Json) -> Json:
         """Return the answer to a request that does not stream."""
-        choices = [self._choice(index, *item) for index, item in enumerate(texts)]
+        choices = [self._choice(index, text) for index, text in enumerate(texts)]
         return self._object(choices) | {"usage": counts}
 
-    def _choice(self, index: int, text: str, reason: FinishReason | None) -> Json:
-        value = None if reason is None else reason.value
-        return {"index": index, "text": text, "logprobs": None, "finish_reason": value}
+    def _choice(self, index: int, delta: TextDelta) -> Json:
+        prompt = self._scores.prompt(delta.prompt)
+        return {
+            "index": index,
+            "text": delta.text,
+            "logprobs": self._scores.completion(delta.tokens),
+            "finish_reason": _value(delta.finish_reason),
+        } | ({} if prompt is None else {"prompt_logprobs": prompt})
 
     def _object(self, choices: list[Json]) -> Json:
         return _object(self._envelope, "text_completion", choices)
 
 
 Format = ChatFormat | CompletionFormat
+
+
+def _value(reason: FinishReason | None) -> str | None:
+    return None if reason is None else reason.value
 
 
 def _object(envelope: Envelope, kind: str, choices: list[Json]) -> Json:

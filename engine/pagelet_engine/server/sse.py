@@ -42,8 +42,8 @@ async def chunks(
                 opening = form.opening(index)
                 if opening is not None:
                     yield opening
-            if delta.text:
-                yield form.text(index, delta.text)
+            if delta.text or delta.tokens:
+                yield form.text(index, delta)
             if delta.finish_reason is not None:
                 yield form.end(index, delta.finish_reason)
     if include_usage:

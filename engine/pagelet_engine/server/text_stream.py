@@ -3,17 +3,32 @@
 Knows nothing of HTTP or of OpenAI's objects.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.logprobs import TokenLogprobs
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.errors import EngineError
 from pagelet_engine.generation import Generation
 from pagelet_engine.messages import TokenOutput
 from pagelet_engine.metrics import EngineMetrics
+from pagelet_engine.server.echo import Echo
 from pagelet_engine.text.detokenizer import Detokenizer, StopStrings
 from pagelet_engine.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """One token of a text, and how likely the model found it."""
+
+    token_id: int
+    offset: int
+    """Characters of the text before the token."""
+    logprobs: TokenLogprobs | None
+    """None for a prompt's first token, which nothing predicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,21 @@ class TextDelta:
 
     text: str
     finish_reason: FinishReason | None = None
+    tokens: tuple[TokenScore, ...] = ()
+    """If asked for: the tokens whose text begins in `text` or before, each once. Tokens that a
+    stop string or the end took out of the text are left out here, too."""
+    prompt: tuple[TokenLogprobs, ...] = ()
+    """If asked for, in the first delta: the scores of the prompt's tokens but the first."""
+
+
+def joined(deltas: Sequence[TextDelta]) -> TextDelta:
+    """Return all deltas of one text, of which there is at least one, as one."""
+    return TextDelta(
+        "".join(delta.text for delta in deltas),
+        deltas[-1].finish_reason,
+        tuple(chain.from_iterable(delta.tokens for delta in deltas)),
+        deltas[0].prompt,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +62,10 @@ class TextOptions:
     """Texts that end the sequence."""
     include_stop: bool = False
     """Keep what ended the sequence, stop string or stop token, in the text."""
+    echo: Echo | None = None
+    """The prompt, if the text is to begin with it."""
+    prompt_only: bool = False
+    """Whether to show nothing but `echo`."""
     counts_prompt: bool = True
     """Whether the request's token count includes this sequence's prompt: one of n choices does."""
 
@@ -87,6 +121,11 @@ class TextStream:
         self._dropped_at_end = frozenset(eos_token_ids).union(stop_token_ids)
         self._min_tokens = sampling.min_tokens
         self._timer = timer
+        self._options = options
+        self._scores_tokens = sampling.logprobs is not None
+        self._scores: deque[TokenScore] = deque()
+        self._num_decoded = self._num_shown = 0
+        self._echo = options.echo
         self.num_prompt_tokens = num_prompt_tokens
         self.num_cached_tokens = 0
         """Prompt tokens that came from the prefix cache."""
@@ -104,6 +143,8 @@ class TextStream:
         try:
             async for output in self._generation:
                 delta = self._take(output)
+                if output.prompt_logprobs or self._echo is not None:
+                    delta = self._with_prompt(delta, output.prompt_logprobs)
                 yield delta
                 if delta.finish_reason is not None:
                     return
@@ -116,6 +157,23 @@ class TextStream:
         self._generation.abort()
         self._timer.end("aborted")
 
+    def _with_prompt(self, delta: TextDelta, scores: Sequence[TokenLogprobs]) -> TextDelta:
+        """Put the prompt before the first delta; its output's offsets count it already."""
+        echo, self._echo = self._echo, None
+        delta = replace(delta, prompt=tuple(scores))
+        if echo is None:
+            return delta
+        tokens: tuple[TokenScore, ...] = ()
+        if self._scores_tokens:
+            columns = zip(echo.token_ids, echo.offsets, (None, *scores), strict=True)
+            tokens = tuple(TokenScore(*column) for column in columns)
+        if self._options.prompt_only:
+            self._generation.abort()
+            self.num_output_tokens = 0
+            self._timer.end(FinishReason.LENGTH.value)
+            return TextDelta(echo.text, FinishReason.LENGTH, tokens, delta.prompt)
+        return replace(delta, text=echo.text + delta.text, tokens=tokens + delta.tokens)
+
     def _take(self, output: TokenOutput) -> TextDelta:
         self.num_cached_tokens = output.num_cached_tokens
         self._timer.tokens(len(output.token_ids))
@@ -126,6 +184,8 @@ class TextStream:
             self.num_output_tokens += 1
             is_last = ended_by_token and place == 0
             if not (is_last and token_id in self._dropped_at_end):
+                if output.logprobs:
+                    self._hold(output.logprobs[place - 1])
                 text += self._certain(token_id)
         if finish_reason is not None and not self._stops.found:
             text += self._stops.feed(self._detokenizer.finish())
@@ -135,10 +195,25 @@ class TextStream:
             finish_reason = FinishReason.STOP
         if finish_reason is not None:
             self._timer.end(finish_reason.value)
-        return TextDelta(text, finish_reason)
+        self._num_shown += len(text)
+        is_whole = finish_reason is not None and not self._stops.found
+        return TextDelta(text, finish_reason, self._shown_scores(all_of_them=is_whole))
+
+    def _hold(self, found: TokenLogprobs) -> None:
+        start = len(self._options.echo.text) if self._options.echo is not None else 0
+        self._scores.append(TokenScore(found.token_id, start + self._num_decoded, found))
+
+    def _shown_scores(self, *, all_of_them: bool) -> tuple[TokenScore, ...]:
+        """Return the scores of tokens of which something is shown, once."""
+        end = self._num_shown + (len(self._options.echo.text) if self._options.echo else 0)
+        shown = []
+        while self._scores and (all_of_them or self._scores[0].offset < end):
+            shown.append(self._scores.popleft())
+        return tuple(shown)
 
     def _certain(self, token_id: int) -> str:
         """Return the text that is certain once `token_id` has come."""
         text = self._detokenizer.feed((token_id,))
+        self._num_decoded += len(text)
         # Before min_tokens a stop string is text like any other.
         return text if self.num_output_tokens <= self._min_tokens else self._stops.feed(text)

@@ -94,6 +94,7 @@ def check_options(request: GenerationRequest) -> None:
             param="max_tokens",
         )
     _check_constraint(request)
+    _check_logprobs(request)
     num_prompts = len(request.prompt) if isinstance(request, CompletionRequest) else 1
     if num_prompts * request.n > MAX_CHOICES:
         raise InvalidRequestError(
@@ -121,6 +122,31 @@ def _check_constraint(request: GenerationRequest) -> None:
             )
 
 
+def _check_logprobs(request: GenerationRequest) -> None:
+    if request.stream and request.prompt_logprobs is not None:
+        raise InvalidRequestError(
+            "prompt_logprobs is only allowed when stream is false.", param="prompt_logprobs"
+        )
+    if not isinstance(request, ChatCompletionRequest) or request.logprobs:
+        return
+    if request.top_logprobs is not None:
+        raise InvalidRequestError(
+            "top_logprobs is only allowed when logprobs is true.", param="top_logprobs"
+        )
+
+
+def num_logprobs(request: GenerationRequest) -> int | None:
+    """Return how many most likely tokens to name at each output token; None: no logprobs."""
+    if isinstance(request, ChatCompletionRequest):
+        return (request.top_logprobs or 0) if request.logprobs else None
+    return request.logprobs if isinstance(request, CompletionRequest) else None
+
+
+def wants_prompt_only(request: GenerationRequest) -> bool:
+    """Whether the answer is the prompt itself: `echo` with no token to generate."""
+    return isinstance(request, CompletionRequest) and request.echo and request.max_tokens == 0
+
+
 def sampling_params(
     request: GenerationRequest,
     *,
@@ -143,6 +169,8 @@ def sampling_params(
         ContextLengthError: Prompt and output cannot fit.
     """
     max_tokens, field = _max_tokens(request)
+    if wants_prompt_only(request):
+        max_tokens = 1  # the engine always generates; it is not shown
     room = max_model_len - num_prompt_tokens
     sampling = SamplingParams(
         max_tokens=max(room, 1) if max_tokens is None else max_tokens,
@@ -160,6 +188,8 @@ def sampling_params(
         min_tokens=request.min_tokens,
         ignore_eos=request.ignore_eos,
         stop_token_ids=tuple(request.stop_token_ids),
+        logprobs=num_logprobs(request),
+        prompt_logprobs=_num_prompt_logprobs(request),
     )
     problem = sampling.check(vocab_size)
     if problem is not None:
@@ -188,6 +218,13 @@ def check_token_ids(token_ids: list[int], vocab_size: int, param: str) -> None:
         raise InvalidRequestError(
             f"{param} holds token ids outside [0, {vocab_size}).", param=param
         )
+
+
+def _num_prompt_logprobs(request: GenerationRequest) -> int | None:
+    """Return the most that `prompt_logprobs` and an echo with logprobs ask for."""
+    echoed = request.logprobs if isinstance(request, CompletionRequest) and request.echo else None
+    asked = [number for number in (request.prompt_logprobs, echoed) if number is not None]
+    return max(asked, default=None)
 
 
 def _wrap(seed: int) -> int:

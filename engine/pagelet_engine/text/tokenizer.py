@@ -93,6 +93,11 @@ class Tokenizer:
             known = self._bytes_of_id[token_id] = self._look_up(token_id)
         return known
 
+    def spelling(self, token_id: int) -> bytes:
+        """Return the bytes one token is written as: like `token_bytes`, but for control tokens."""
+        control = self._control_texts.get(token_id)
+        return self.token_bytes(token_id) if control is None else control.encode()
+
     def decode(self, token_ids: Iterable[int], *, keep_control: bool = False) -> str:
         """Return the text of `token_ids`; bytes that are no UTF-8 become U+FFFD.
 

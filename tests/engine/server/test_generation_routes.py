@@ -147,6 +147,88 @@ def test_choices_come_in_order_and_share_their_prompt_in_usage(url, client):
     assert sorted(ends) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("prompt", ["aé👋", [97, 98, 23], ["ab", "xyz"]])
+def test_an_echo_starts_the_text_and_all_tokens_are_where_they_say(client, prompt, streamed):
+    asked = {"model": "echo", "prompt": prompt, "max_tokens": 9, "logprobs": 2, "echo": True}
+    plain = client.completions.create(model="echo", prompt=prompt, max_tokens=9)
+    answer = client.completions.create(**asked, stream=streamed)
+    texts: dict[int, str] = {}
+    scores: dict[int, list[list]] = {}
+    for part in answer if streamed else [answer]:
+        for choice in part.choices:
+            found = choice.logprobs
+            texts[choice.index] = texts.get(choice.index, "") + choice.text
+            lists = scores.setdefault(choice.index, [[], [], [], []])
+            if found is not None:
+                lists[0] += found.text_offset
+                lists[1] += found.token_logprobs
+                lists[2] += found.tokens
+                lists[3] += found.top_logprobs
+    for choice in plain.choices:
+        given = prompt[choice.index] if isinstance(prompt[0], str) and len(prompt) == 2 else prompt
+        shown = given if isinstance(given, str) else bytes(given).decode()
+        assert texts[choice.index] == shown + choice.text
+        offsets, values, tokens, tops = scores[choice.index]
+        assert values[0] is None
+        assert tops[0] is None
+        assert set(values[1:]) == {0.0}
+        assert len(offsets) == len(values) == len(tokens) == len(tops)
+        assert len(tokens) == len(shown.encode()) + 9
+        for offset, token in zip(offsets, tokens, strict=True):
+            whole = texts[choice.index]
+            assert token.startswith("bytes:") or whole[offset] == token
+
+
+def test_an_echo_without_output_scores_the_prompt_alone(client):
+    answer = client.completions.create(
+        model="echo", prompt="abc", max_tokens=0, echo=True, logprobs=0
+    )
+    choice = answer.choices[0]
+    assert (choice.text, choice.finish_reason) == ("abc", "length")
+    assert choice.logprobs.tokens == ["a", "b", "c"]
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (3, 0)
+
+
+def test_prompt_logprobs_name_each_token_of_the_prompt(url):
+    body = {"model": "echo", "prompt": ["ab", "xyz"], "max_tokens": 2, "prompt_logprobs": 1}
+    choices = request(url, "POST", TEXT, body).json["choices"]
+    token = {"logprob": 0.0, "rank": 1, "decoded_token": "z"}
+    assert len(choices[0]["prompt_logprobs"]) == 2
+    assert choices[1]["prompt_logprobs"][0] is None
+    assert choices[1]["prompt_logprobs"][2] == {str(ord("z")): token}
+    chat = {"model": "echo", "messages": HELLO, "max_tokens": 2, "prompt_logprobs": 0}
+    answer = request(url, "POST", CHAT, chat).json
+    assert len(answer["prompt_logprobs"]) == answer["usage"]["prompt_tokens"]
+    assert answer["prompt_logprobs"][1] == {
+        str(ord("u")): {"logprob": 0.0, "rank": 1, "decoded_token": "u"}
+    }
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_chat_logprobs_are_those_of_the_tokens_shown(client, streamed):
+    answer = client.chat.completions.create(
+        model="echo",
+        messages=HELLO,
+        max_tokens=30,
+        stop="nt",
+        logprobs=True,
+        top_logprobs=1,
+        stream=streamed,
+    )
+    parts = list(answer) if streamed else [answer]
+    content = [
+        token
+        for part in parts
+        for token in (part.choices[0].logprobs.content if part.choices[0].logprobs else [])
+    ]
+    spelled = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assista"
+    assert "".join(token.token for token in content) == spelled
+    assert bytes(byte for token in content for byte in token.bytes) == spelled.encode()
+    assert all([rival.token for rival in token.top_logprobs] == [token.token] for token in content)
+    assert all(token.logprob == 0.0 for token in content)
+
+
 @pytest.mark.parametrize(
     ("extra", "text"),
     [
