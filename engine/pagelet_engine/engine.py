@@ -12,7 +12,7 @@ import torch
 from pagelet_engine.attention.dispatch import select_backend
 from pagelet_engine.attention.kv_cache import KVCache
 from pagelet_engine.config import EngineConfig
-from pagelet_engine.constraints.masks import Masks
+from pagelet_engine.constraints.masks import DEAD_END, Masks
 from pagelet_engine.core.admission import AdmissionLimits, Refusal
 from pagelet_engine.core.block_manager import BlockManager
 from pagelet_engine.core.deadlines import Expired
@@ -193,7 +193,9 @@ class Engine:
             del self._seqs[seq.seq_id]
             self._masks.close(seq.seq_id)
         if token_id is None:
-            return TokenOutput(seq.seq_id, [], FinishReason.ERROR, problem, ErrorKind.INTERNAL)
+            # A constraint that leaves no way on was the client's choice.
+            kind = ErrorKind.INVALID if problem == DEAD_END else ErrorKind.INTERNAL
+            return TokenOutput(seq.seq_id, [], FinishReason.ERROR, problem, kind)
         return TokenOutput(
             seq.seq_id,
             [token_id],
