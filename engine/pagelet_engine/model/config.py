@@ -6,6 +6,7 @@ flags. Anything else is refused by name, since guessing would produce fluent non
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,10 @@ class ModelConfig:
                 raise ModelLoadError(
                     f"The model's {name} is {getattr(self, name)}; it must be > 0."
                 )
+        for name in ("rope_theta", "rms_norm_eps"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ModelLoadError(f"The model's {name} is {value}; it must be finite and > 0.")
         if self.num_q_heads % self.num_kv_heads:
             raise ModelLoadError(
                 f"The model has {self.num_q_heads} query heads and {self.num_kv_heads} KV heads; "

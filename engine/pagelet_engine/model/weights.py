@@ -5,6 +5,7 @@ for: a missing one would leave random numbers, an unknown one means the arithmet
 model's, and both give fluent nonsense instead of an error.
 """
 
+import math
 from typing import Protocol
 
 import torch
@@ -60,8 +61,14 @@ def check_tensors(source: WeightSource, config: ModelConfig, where: str) -> None
     Raises:
         ModelLoadError: Names what is missing, unknown or wrongly shaped.
     """
-    expected = expected_tensors(config)
     found = source.shapes
+    # Before a name is made for each: a damaged head may claim four thousand million layers.
+    if config.num_layers > len(found):
+        raise ModelLoadError(
+            f"{where} claims {config.num_layers} layers, but holds {len(found)} tensors; the file "
+            f"is damaged or incomplete. Download it again."
+        )
+    expected = expected_tensors(config)
     missing = sorted(expected.keys() - found.keys())
     if missing:
         raise ModelLoadError(f"{where} lacks {_listed(missing)}; the download may be incomplete.")
@@ -82,8 +89,17 @@ def check_tensors(source: WeightSource, config: ModelConfig, where: str) -> None
 def read_interleaved(
     source: WeightSource, config: ModelConfig, name: str, dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:
-    """Return a tensor with q and k rows in the interleaved rotary convention."""
+    """Return a tensor with q and k rows in the interleaved rotary convention.
+
+    Raises:
+        ModelLoadError: The tensor holds NaN or infinity, which would poison every answer.
+    """
     tensor = source.read(name, dtype, device)
+    if not all(math.isfinite(float(edge)) for edge in torch.aminmax(tensor)):
+        raise ModelLoadError(
+            f"tensor {name} holds values that are no finite numbers in {dtype}; the file is "
+            f"damaged, or the type too narrow for it. Download it again."
+        )
     if not source.interleaved and name.endswith(_ROTATED + _ROTATED_NORMS):
         return interleave_heads(tensor, config.head_dim)
     return tensor

@@ -50,7 +50,9 @@ def resolve(config: EngineConfig, model: ModelConfig, hardware: Hardware) -> Res
     budget = max(budget, config.max_num_seqs)
     token_bytes = _token_bytes(model, dtype)
     wanted_len = _wanted_len(config, model)
-    pool_bytes = config.kv_cache_bytes or _pool_bytes(config, model, hardware, dtype, budget)
+    pool_bytes = _asked_bytes(config, hardware) or _pool_bytes(
+        config, model, hardware, dtype, budget
+    )
     num_blocks = pool_bytes // (token_bytes * config.block_size)
     max_model_len = _fitted_len(config, wanted_len, num_blocks, token_bytes)
     return ResolvedConfig(
@@ -64,6 +66,17 @@ def resolve(config: EngineConfig, model: ModelConfig, hardware: Hardware) -> Res
         kv_cache_bytes=num_blocks * config.block_size * token_bytes,
         num_threads=config.num_threads or hardware.num_cores,
     )
+
+
+def _asked_bytes(config: EngineConfig, hardware: Hardware) -> int | None:
+    asked = config.kv_cache_bytes
+    if asked is not None and asked >= hardware.memory_bytes:
+        raise ConfigError(
+            f"kv_cache_bytes is {_mib(asked)}, but {hardware.device} has "
+            f"{_mib(hardware.memory_bytes)} free, and the weights need room too; set "
+            f"kvCacheMemory lower, or leave it out."
+        )
+    return asked
 
 
 def _dtype(config: EngineConfig, hardware: Hardware) -> str:

@@ -99,7 +99,7 @@ class App:
                 )
 
     async def _answer(self, exchange: Exchange) -> None:
-        one_model = exchange.path.startswith(MODEL_PREFIX)
+        one_model = exchange.path.startswith(MODEL_PREFIX) and exchange.path != MODEL_PREFIX
         policy = POLICIES.get("/v1/models" if one_model else exchange.path)
         if policy is None:
             raise UnknownRouteError(f"No such URL: {exchange.method} {exchange.path[:200]}.")

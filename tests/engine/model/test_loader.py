@@ -66,6 +66,23 @@ def test_a_tensor_of_another_shape_is_named_with_both_shapes(write):
         open_checkpoint(str(path))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_tensor_that_holds_no_finite_numbers_is_named(write, value: float):
+    tensors = weights_for(CONFIG)
+    tensors[NAME][3, 5] = value
+    path, _ = write(tensors)
+    with pytest.raises(ModelLoadError, match=f"{NAME}.*no finite numbers"):
+        open_checkpoint(str(path)).load(torch.float32, CPU)
+
+
+def test_a_claim_of_countless_layers_is_refused_before_they_are_counted(tmp_path: Path):
+    folder = write_folder(tmp_path, CONFIG, weights_for(CONFIG))
+    raw = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(raw | {"num_hidden_layers": 2**32 - 1}))
+    with pytest.raises(ModelLoadError, match="claims 4294967295 layers, but holds"):
+        open_checkpoint(str(folder))
+
+
 @pytest.mark.parametrize("share", [0.999, 0.7, 0.3, 0.01, 0.0])
 def test_a_file_cut_short_is_refused(tmp_path: Path, share: float):
     folder = write_folder(tmp_path / "hf", CONFIG, weights_for(CONFIG))
@@ -136,6 +153,8 @@ def test_integer_weights_are_refused_by_name(tmp_path: Path):
         ({"rope_scaling": {"rope_type": "yarn"}}, "yarn"),
         ({"eos_token_id": 9999}, "9999"),
         ({"vocab_size": 0}, "vocab_size"),
+        ({"rope_theta": float("nan")}, "rope_theta is nan"),
+        ({"rms_norm_eps": 0.0}, "rms_norm_eps"),
     ],
 )
 def test_a_configuration_nobody_can_run_is_refused(

@@ -1,5 +1,7 @@
 """What was left open becomes a number; what cannot work becomes a sentence with the remedy."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +66,8 @@ def test_a_pool_below_the_whole_window_shortens_it_when_nobody_insisted():
         ({}, _cpu(1000), "more memory"),
         ({"dtype": "float16"}, _cpu(), "float16"),
         ({"device": "cuda"}, _gpu(0), "no CUDA device"),
+        ({"kv_cache_bytes": 2**40}, _cpu(2**30), r"1048576 MiB.*1024 MiB free.*kvCacheMemory"),
+        ({"kv_cache_bytes": 2**40}, _gpu(2**36), r"cuda has.*kvCacheMemory"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_remedy(
@@ -88,8 +92,9 @@ def test_whatever_is_accepted_holds_one_longest_sequence(
     try:
         plan = resolve(config, MODEL, _cpu(memory))
     except ConfigError as error:
-        assert "max_model_len" in str(error)  # noqa: PT017 - either outcome is fine
+        assert re.search("max_model_len|kv_cache_bytes", str(error))  # noqa: PT017 - either is fine
         return
+    assert pool is None or plan.kv_cache_bytes < memory
     assert 2 <= plan.max_model_len <= min(plan.num_blocks * plan.block_size, 256)
     assert plan.max_num_batched_tokens >= plan.max_num_seqs
     if max_len is not None:
