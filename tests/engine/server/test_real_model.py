@@ -86,9 +86,17 @@ def test_a_stop_string_ends_the_answer_before_it(client):
 
 
 def test_ignoring_the_end_of_sequence_gives_exactly_the_asked_length(client):
-    answer = client.completions.create(
-        model=NAME, prompt="Hi", max_tokens=40, extra_body={"ignore_eos": True}
-    )
+    def ask(**extra):
+        return client.chat.completions.create(
+            model=NAME,
+            messages=[{"role": "user", "content": "What is the capital of France?"}],
+            temperature=0,
+            max_tokens=40,
+            extra_body=extra,
+        )
+
+    assert ask().usage.completion_tokens < 20, "the model ends by itself"
+    answer = ask(ignore_eos=True)
     assert answer.usage.completion_tokens == 40
     assert answer.choices[0].finish_reason == "length"
 

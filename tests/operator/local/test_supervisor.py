@@ -192,3 +192,20 @@ async def test_a_gateway_that_cut_streams_makes_the_exit_code_one(tmp_path, monk
         world.supervisor.stop()
         assert await world.task == 1
         assert "time was up" in world.record.events[-1].message
+
+
+async def test_the_gateway_has_ended_before_the_first_replica_is_told_to(tmp_path):
+    """A request that the gateway has accepted still needs an engine to send it to."""
+    async with running(tmp_path) as world:
+        await world.event("FirstRevisionReady")
+        gateway_alive_then = []
+        close = world.runtime.close
+
+        async def watched(drain_s):
+            gateway_alive_then.append(world.gateway.pid is not None)
+            await close(drain_s)
+
+        world.runtime.close = watched
+        world.supervisor.stop()
+        await world.event("Stopped")
+    assert gateway_alive_then[0] is False
