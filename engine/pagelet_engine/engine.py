@@ -30,6 +30,10 @@ from pagelet_engine.runner.hardware import detect_hardware
 from pagelet_engine.runner.memory_plan import ResolvedConfig, resolve
 from pagelet_engine.runner.model_runner import ModelRunner
 
+NOTHING_LEFT = (
+    "No token could be chosen: allowed_token_ids, bad_words, min_tokens and logit_bias leave none, "
+    "or the model's output was not a finite number. Other requests are not affected."
+)
 NOT_FINITE = (
     "The model's output for this request was not a finite number; the request cannot go on. "
     "Other requests are not affected."
@@ -188,7 +192,8 @@ class Engine:
 
     def _output(self, update: SequenceUpdate, logprobs: TokenLogprobs | None) -> TokenOutput:
         seq, token_id = update.seq, update.token_id
-        problem = self._masks.problem(seq.seq_id) or NOT_FINITE
+        unasked = NOTHING_LEFT if seq.sampling.changes_logits else NOT_FINITE
+        problem = self._masks.problem(seq.seq_id) or unasked
         if seq.finish_reason is not None:
             del self._seqs[seq.seq_id]
             self._masks.close(seq.seq_id)

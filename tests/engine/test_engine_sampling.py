@@ -9,7 +9,7 @@ from engine_generation import collect, generate, make_engine
 from pagelet_engine.core.finish import FinishReason
 from pagelet_engine.core.logprobs import TokenLogprobs
 from pagelet_engine.core.sampling_params import SamplingParams
-from pagelet_engine.engine import Engine
+from pagelet_engine.engine import NOTHING_LEFT, Engine
 from pagelet_engine.messages import TokenOutput
 
 VOCAB = 211
@@ -136,6 +136,6 @@ def test_rules_that_leave_no_token_end_only_their_sequence(model: str):
     alone = generate(engine, [[4, 5]], greedy)[0]
     good, bad = collect(engine, [[4, 5], [4, 5]], [greedy, stuck])
     assert outcome(good)[0] == alone
-    assert [(output.token_ids, output.finish_reason) for output in bad] == [
-        ([], FinishReason.ERROR)
+    assert [(output.token_ids, output.finish_reason, output.error) for output in bad] == [
+        ([], FinishReason.ERROR, NOTHING_LEFT)
     ]
