@@ -16,7 +16,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from pagelet_engine.server.body import read_json
-from pagelet_engine.server.constraint_fields import constraint_of
 from pagelet_engine.server.disconnect import unless_disconnected
 from pagelet_engine.server.echo import Echo, echo_of
 from pagelet_engine.server.logprobs import Scores
@@ -36,18 +35,22 @@ from pagelet_engine.server.protocol import (
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.sse import EventStream, begin, chunks, merge
 from pagelet_engine.server.text_stream import TextDelta, TextOptions, TextStream, joined
+from pagelet_engine.server.tool_objects import ToolChatFormat
 from pagelet_engine.server.validation import (
     check_model,
     check_options,
     check_token_ids,
     choices,
+    demand_of,
     num_logprobs,
     sampling_params,
+    tools_of,
     validate,
     wants_prompt_only,
 )
 from pagelet_engine.terms import Terms
 from pagelet_engine.text.tokenizer import Tokenizer
+from pagelet_engine.text.tools.demand import Tool
 
 router = APIRouter()
 
@@ -64,10 +67,11 @@ async def create_chat_completion(request: Request) -> Response:
         body = validate(ChatCompletionRequest, await read_json(request, service.max_body_bytes))
         check_model(body.model, service.model_name)
         check_options(body)
-        prompt = await service.model().encoder.encode_chat(body.messages)
+        tools = tools_of(body).tools
+        prompt = await service.model().encoder.encode_chat(body.messages, tools)
         constraint = await _constrain(service, body, body.n, place)
         streams = _submit(service, body, [prompt], arrived_at, constraint, _terms(request, body))
-        form = ChatFormat(_envelope(service, "chatcmpl"), _scores(service, body))
+        form = _chat_format(service, body, tools)
         return await _answer(request, body, streams, form, place)
 
 
@@ -109,7 +113,7 @@ async def _constrain(
     service: Service, body: GenerationRequest, num_sequences: int, place: ExitStack
 ) -> str | None:
     """Compile what the request demands of its output; the process for it ends with `place`."""
-    demand = constraint_of(body.response_format, body.structured_outputs)
+    demand = demand_of(body)
     if demand is None:
         return None
     constraint, param = demand
@@ -205,6 +209,15 @@ async def _collect(streams: Sequence[TextStream], form: Format) -> Json:
         async for index, delta in deltas:
             texts[index].append(delta)
     return form.whole([joined(parts) for parts in texts], usage(streams))
+
+
+def _chat_format(
+    service: Service, body: ChatCompletionRequest, tools: Sequence[Tool]
+) -> ChatFormat:
+    envelope, scores = _envelope(service, "chatcmpl"), _scores(service, body)
+    if not tools:
+        return ChatFormat(envelope, scores)
+    return ToolChatFormat(envelope, scores, [tool.name for tool in tools])
 
 
 def _envelope(service: Service, prefix: str) -> Envelope:

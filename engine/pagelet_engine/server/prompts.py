@@ -7,10 +7,12 @@ runs on threads of its own. A text that cannot fit whatever its tokens is refuse
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError
 from pagelet_engine.server.protocol import Message
+from pagelet_engine.text.tools.demand import Tool
+from pagelet_engine.text.tools.prompt import as_objects, without_tools
 from pagelet_engine.text.vocabulary import TextModel
 
 _NUM_THREADS = 2
@@ -34,8 +36,10 @@ class PromptEncoder:
         self._max_chars = max_model_len * text_model.tokenizer.max_token_chars
         self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="tokenize")
 
-    async def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Return the ids that ask for the next message.
+    async def encode_chat(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = ()
+    ) -> list[int]:
+        """Return the ids that ask for the next message, of a model that may call `tools`.
 
         Raises:
             InvalidRequestError: The model has no chat template, or it refuses the messages.
@@ -45,8 +49,9 @@ class PromptEncoder:
             raise InvalidRequestError(
                 "This model has no chat template; use /v1/completions.", param="messages"
             )
-        self._check_chars(sum(len(message.content) for message in messages), "messages")
-        return await self._off_loop(lambda: self._render_and_encode(messages), "messages")
+        num_chars = sum(len(message.content) for message in messages)
+        self._check_chars(num_chars + sum(len(str(tool)) for tool in tools), "messages")
+        return await self._off_loop(lambda: self._render_and_encode(messages, tools), "messages")
 
     async def encode_prompt(self, prompt: str) -> list[int]:
         """Return the ids of a raw prompt; it may hold control tokens, as it is all the caller's.
@@ -65,18 +70,18 @@ class PromptEncoder:
             lambda: tokenizer.decode(token_ids, keep_control=True), "tokens"
         )
 
-    def _render_and_encode(self, messages: Sequence[Message]) -> list[int]:
+    def _render_and_encode(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
         tokenizer, template = self._text_model.tokenizer, self._text_model.chat_template
         assert template is not None, "checked by encode_chat"
-        shielded = [
-            {
-                key: tokenizer.shield(value)
-                for key, value in message.model_dump(exclude_none=True).items()
-            }
-            for message in messages
-        ]
+        dumped = [message.model_dump(exclude_none=True) for message in messages]
+        if not template.reads_tools:
+            dumped, tools = without_tools(dumped, tools), ()
+        shielded = _shielded(dumped, tokenizer.shield)
+        shown = _shielded(as_objects(tools), tokenizer.shield)
         # Twice: the template's own text, which may repeat the messages' roles, comes on top.
-        return tokenizer.encode(template.render(shielded, max_chars=2 * self._max_chars))
+        return tokenizer.encode(
+            template.render(shielded, tools=shown, max_chars=2 * self._max_chars)
+        )
 
     def _check_chars(self, num_chars: int, param: str) -> None:
         if num_chars > self._max_chars:
@@ -95,3 +100,14 @@ class PromptEncoder:
             raise InvalidRequestError(
                 f"{param} could not be tokenized within {_TIMEOUT_S:.0f} s.", param=param
             ) from None
+
+
+def _shielded(value: Any, shield: Callable[[str], str]) -> Any:
+    """Return `value` with every text in it shielded, keys included."""
+    if isinstance(value, str):
+        return shield(value)
+    if isinstance(value, list):
+        return [_shielded(item, shield) for item in value]
+    if isinstance(value, dict):
+        return {shield(key): _shielded(item, shield) for key, item in value.items()}
+    return value

@@ -9,12 +9,13 @@ Source: https://platform.openai.com/docs/api-reference/chat/create and /completi
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pagelet_engine.core.sampling_params import MAX_LOGPROBS
 from pagelet_engine.server.constraint_fields import ResponseFormat, StructuredOutputs
 from pagelet_engine.server.strict_model import StrictModel
+from pagelet_engine.server.tool_fields import MAX_TOOLS, ToolCall, ToolChoice, ToolSpecs
 
 MAX_STOP_STRINGS = 4
 MAX_STOP_CHARS = 256
@@ -138,9 +139,18 @@ def _content_text(value: object) -> object:
 class Message(StrictModel):
     """One message of a conversation."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Annotated[str, BeforeValidator(_content_text)]
     name: str | None = None
+    tool_calls: list[ToolCall] | None = Field(default=None, max_length=MAX_TOOLS)
+    tool_call_id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calls_need_no_text(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("tool_calls") and "content" not in value:
+            return {**value, "content": ""}
+        return value
 
 
 class StreamOptions(StrictModel):
@@ -188,6 +198,9 @@ class ChatCompletionRequest(GenerationRequest):
 
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
     max_completion_tokens: int | None = None
+    tools: ToolSpecs = Field(default_factory=list)
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
 

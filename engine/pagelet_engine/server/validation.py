@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pagelet_engine.constraints.spec import Constraint
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError, UnknownModelError
 from pagelet_engine.server.constraint_fields import REPLACED, constraint_of
@@ -19,6 +20,7 @@ from pagelet_engine.server.protocol import (
     CompletionRequest,
     GenerationRequest,
 )
+from pagelet_engine.server.tool_fields import ToolUse, tool_use
 
 COMPLETION_MAX_TOKENS = 16
 """OpenAI's default for plain completions; chat takes the rest of the context."""
@@ -104,8 +106,36 @@ def check_options(request: GenerationRequest) -> None:
         )
 
 
-def _check_constraint(request: GenerationRequest) -> None:
+def tools_of(request: GenerationRequest) -> ToolUse:
+    """Return how the request uses tools.
+
+    Raises:
+        InvalidRequestError: `tools` and `tool_choice` contradict each other.
+    """
+    if not isinstance(request, ChatCompletionRequest):
+        return ToolUse()
+    return tool_use(request.tools, request.tool_choice, several=request.parallel_tool_calls)
+
+
+def demand_of(request: GenerationRequest) -> tuple[Constraint, str] | None:
+    """Return what the request demands of its output and the field that does so, or None.
+
+    Raises:
+        InvalidRequestError: Two demands, or one that cannot be.
+    """
     demand = constraint_of(request.response_format, request.structured_outputs)
+    use = tools_of(request)
+    if demand is not None and use.tools:
+        raise InvalidRequestError(
+            f"{demand[1]} leaves no room for a tool call; leave out tools, or set tool_choice to "
+            f'"none".',
+            param=demand[1],
+        )
+    return demand if use.demand is None else (use.demand, "tools")
+
+
+def _check_constraint(request: GenerationRequest) -> None:
+    demand = demand_of(request)
     if demand is None:
         return
     conflicts = {

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import jinja2
+from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pagelet_engine.errors import InvalidRequestError, ModelLoadError
@@ -48,15 +49,25 @@ class ChatTemplate:
         environment.filters["tojson"] = _tojson
         try:
             self._template = environment.from_string(source)
+            unbound = meta.find_undeclared_variables(environment.parse(source))
         except jinja2.TemplateError as error:
             raise ModelLoadError(f"The model's chat template is not valid: {error}.") from error
+        self.reads_tools = "tools" in unbound
+        """Whether the template tells the model of tools by itself."""
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
 
-    def render(self, messages: Sequence[Mapping[str, str]], *, max_chars: int) -> str:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        max_chars: int,
+    ) -> str:
         """Return the prompt that asks the model for the next assistant message.
 
         Args:
             messages: Each with `role` and `content`.
+            tools: Functions the model may call; only for templates that read them.
             max_chars: Longest output allowed, characters.
 
         Raises:
@@ -68,6 +79,7 @@ class ChatTemplate:
         try:
             for part in self._template.generate(
                 messages=[dict(message) for message in messages],
+                tools=list(tools) or None,
                 add_generation_prompt=True,
                 **self._tokens,
             ):
