@@ -77,6 +77,55 @@ def test_the_same_seed_gives_the_same_text(client):
     assert len(texts) == 1
 
 
+def test_sampling_parameters_mean_what_openai_says(client):
+    def ask(**changes):
+        asked = {"model": NAME, "prompt": "One two three one two three", "temperature": 0}
+        return client.completions.create(**(asked | {"max_tokens": 12} | changes)).choices
+
+    plain = ask()[0]
+    assert ask(n=3, logit_bias={"0": -100})[2].text == plain.text
+    assert ask(frequency_penalty=2, presence_penalty=2)[0].text != plain.text
+    first = ask(logprobs=3, max_tokens=1)[0].logprobs
+    token, rivals = first.tokens[0], first.top_logprobs[0]
+    assert len(rivals) == 3
+    assert token == max(rivals, key=rivals.get)
+    banned = ask(max_tokens=1, extra_body={"bad_words": [token.strip()]})[0]
+    assert banned.text != token
+    allowed = ask(max_tokens=3, extra_body={"allowed_token_ids": [30]})[0]
+    assert len(set(allowed.text)) <= len(allowed.text) / 3
+    choices = ask(n=2, seed=5, temperature=1.0)
+    again = ask(n=2, seed=5, temperature=1.0)
+    assert [choice.text for choice in choices] == [choice.text for choice in again]
+    assert choices[0].text != choices[1].text
+
+
+def test_an_echo_scores_the_text_as_it_was_generated(client):
+    asked = {"model": NAME, "temperature": 0, "logprobs": 2}
+    written = client.completions.create(**asked, prompt="The sky is", max_tokens=6).choices[0]
+    whole = "The sky is" + written.text
+    read = client.completions.create(**asked, prompt=whole, max_tokens=0, echo=True).choices[0]
+    assert read.text == whole
+    assert read.logprobs.token_logprobs[0] is None
+    assert read.logprobs.tokens[-6:] == written.logprobs.tokens
+    assert read.logprobs.token_logprobs[-6:] == pytest.approx(
+        written.logprobs.token_logprobs, abs=1e-2
+    )
+    for offset, token in zip(read.logprobs.text_offset, read.logprobs.tokens, strict=True):
+        assert whole[offset : offset + len(token)] == token
+
+
+def test_chat_logprobs_spell_the_answer(client):
+    answer = client.chat.completions.create(
+        model=NAME, messages=CAPITAL, temperature=0, logprobs=True, top_logprobs=2
+    ).choices[0]
+    content = answer.logprobs.content
+    assert bytes(byte for token in content for byte in token.bytes).decode() == (
+        answer.message.content
+    )
+    assert all(token.token == token.top_logprobs[0].token for token in content)
+    assert all(token.logprob <= 0 for token in content)
+
+
 def test_a_stop_string_ends_the_answer_before_it(client):
     answer = client.chat.completions.create(
         model=NAME, messages=CAPITAL, temperature=0, stop=["Paris"]
