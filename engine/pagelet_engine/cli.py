@@ -54,11 +54,26 @@ def serve(
     gpu_memory_fraction: Annotated[
         float, typer.Option(help="Share of GPU memory to use.")
     ] = _ENGINE.gpu_memory_fraction,
+    prefix_caching: Annotated[
+        bool, typer.Option(help="Reuse the K/V of prompts that begin alike.")
+    ] = _ENGINE.prefix_caching,
+    target_itl_ms: Annotated[
+        float | None, typer.Option(help="Longest step while others decode, p99; sizes chunks.")
+    ] = None,
+    max_queued_tokens: Annotated[
+        int | None, typer.Option(help="Most uncached prompt tokens that may wait.")
+    ] = None,
+    queue_timeout: Annotated[
+        float | None, typer.Option(help="Longest wait for the first step, seconds.")
+    ] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads for CPU arithmetic.")] = None,
     seed: Annotated[int, typer.Option(help="Seed for requests that bring none.")] = _ENGINE.seed,
     max_queued: Annotated[
         int, typer.Option(help="Most sequences that may wait.")
     ] = _LISTEN.max_queued,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="TCP port for /metrics alone; default: beside the API.")
+    ] = None,
     api_keys_file: Annotated[
         str | None, typer.Option(help="Who may call: JSON, or one key a line; reloads on change.")
     ] = None,
@@ -102,6 +117,10 @@ def serve(
             max_num_batched_tokens=max_num_batched_tokens,
             kv_cache_bytes=parse_bytes(kv_cache_memory) if kv_cache_memory else None,
             gpu_memory_fraction=gpu_memory_fraction,
+            prefix_caching=prefix_caching,
+            target_itl_ms=target_itl_ms,
+            max_queued_tokens=max_queued_tokens,
+            queue_timeout_s=queue_timeout,
             num_threads=num_threads,
             seed=seed,
         )
@@ -110,6 +129,7 @@ def serve(
             port=port,
             drain_timeout_s=drain_timeout,
             max_queued=max_queued,
+            metrics_port=metrics_port,
             api_keys_file=api_keys_file,
             gateway_key_file=gateway_key_file,
             no_auth=no_auth,

@@ -166,6 +166,7 @@ def _step(
             assert not seq.block_table
         else:
             assert seq.num_computed_tokens < seq.num_tokens
+            assert seq.num_named_blocks * blocks.block_size <= seq.num_computed_tokens
 
 
 def _check_queues(scheduler: Scheduler) -> None:

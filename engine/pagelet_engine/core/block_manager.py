@@ -116,8 +116,9 @@ class BlockManager:
     def name_full_blocks(self, seq: Sequence, num_tokens: int) -> None:
         """Let others find the blocks that the first `num_tokens` tokens of `seq` fill.
 
-        Their K/V must be in the cache before anybody else's step reads them, which is also true of
-        what the coming step writes: a layer stores all of a step's K/V before it attends.
+        To be called once a token was drawn from finite logits: these depend on all K/V before, so
+        what is found is never worse than what would be computed. A prompt that overflows can spoil
+        even the tokens before the one at fault, if they are computed in the same step.
         """
         num_full = num_tokens // self.block_size
         if num_full <= seq.num_named_blocks or not self._caches_prefixes:
@@ -152,13 +153,21 @@ class BlockManager:
         seq.num_computed_tokens = 0
         seq.num_named_blocks = 0
 
-    def forget(self, seq: Sequence) -> None:
-        """Let nobody find the blocks of `seq` again: their contents are not to be trusted."""
-        for block in seq.block_table:
-            name = self._names[block]
-            if name is not None:
-                self._names[block] = None
-                del self._named[name]
+    def awaits(self, seq: Sequence, running: Iterable[Sequence]) -> bool:
+        """Return whether one of `running` is computing the first block that `seq` misses.
+
+        Then `seq` should wait a step instead of computing the same: forks of a prompt arrive
+        together.
+        """
+        index = len(self._cached_prefix(seq))
+        if index >= len(seq.block_hashes):
+            return False
+        name = seq.block_hashes[index]
+        return any(
+            other.num_named_blocks <= index < len(other.block_hashes)
+            and other.block_hashes[index] == name
+            for other in running
+        )
 
     def check(self, seqs: Iterable[Sequence]) -> None:
         """Assert conservation: each block is free or held, exactly as often as counted, and what a

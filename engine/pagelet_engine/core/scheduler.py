@@ -150,7 +150,7 @@ class Scheduler:
         preempted = self._secure_decodes()
         decodes = [seq for seq in self.running if seq.num_uncomputed_tokens == 1]
         for seq in decodes:
-            self._plan(plan, seq, 1)
+            plan.add(seq, 1)
         budget = self._pace.prompt_budget(decodes)
         # A full pool: admitting now would only thrash. A prompt still unfinished: the step is full.
         if self._continue_prompts(plan, budget) and not preempted:
@@ -211,8 +211,15 @@ class Scheduler:
 
     def _continue_prompts(self, plan: StepPlan, budget: PromptBudget | None) -> bool:
         """Plan chunks of prompts already begun; return whether all will be done."""
-        prompts = [seq for seq in self.running if seq.num_uncomputed_tokens > 1]
-        return all([self._plan_chunk(plan, budget, seq) for seq in prompts])
+        all_done = True
+        for seq in self.running:
+            num_wanted = seq.num_uncomputed_tokens
+            if num_wanted > 1:
+                num_tokens = self._chunk(plan, budget, seq.num_computed_tokens, num_wanted)
+                all_done = all_done and num_tokens == num_wanted
+                if num_tokens:
+                    plan.add(seq, num_tokens)
+        return all_done
 
     def _admit_waiting(self, plan: StepPlan, budget: PromptBudget | None) -> None:
         while plan.budget and len(self.running) < self._limits.max_num_seqs:
@@ -221,10 +228,17 @@ class Scheduler:
             # last blocks and be preempted by the next decode that crosses a block boundary.
             if seq is None or not self._blocks.fits(seq, len(self.running)):
                 return
+            if self._blocks.awaits(seq, self.running):
+                return
+            start = self._blocks.num_cached_tokens(seq)
+            num_tokens = self._chunk(plan, budget, start, seq.num_tokens - start)
+            if not num_tokens:
+                return  # it would hold blocks and do nothing
             self.waiting.remove(seq)
             self._begin(seq)
-            if not self._plan_chunk(plan, budget, seq):
-                return  # what follows would only hold blocks
+            plan.add(seq, num_tokens)
+            if seq.num_uncomputed_tokens > num_tokens:
+                return
 
     def _begin(self, seq: Sequence) -> None:
         num_cached = self._blocks.begin(seq)
@@ -237,21 +251,14 @@ class Scheduler:
         seq.state = SequenceState.RUNNING
         self.running.append(seq)
 
-    def _plan_chunk(self, plan: StepPlan, budget: PromptBudget | None, seq: Sequence) -> bool:
-        """Plan what the budgets allow of the tokens `seq` is behind; return whether it was all."""
-        num_wanted = seq.num_uncomputed_tokens
+    def _chunk(
+        self, plan: StepPlan, budget: PromptBudget | None, start: int, num_wanted: int
+    ) -> int:
+        """Take from the budgets what they allow of a prompt's next tokens; return how many."""
         num_tokens = min(num_wanted, plan.budget)
         if num_tokens and budget is not None:
-            num_tokens = budget.take_chunk(seq.num_computed_tokens, num_tokens)
-        if num_tokens:
-            self._plan(plan, seq, num_tokens)
-        return num_tokens == num_wanted
-
-    def _plan(self, plan: StepPlan, seq: Sequence, num_tokens: int) -> None:
-        plan.add(seq, num_tokens)
-        # Before it is computed, so that forks of a prompt admitted in the same step share it;
-        # nothing is preempted between here and the computation.
-        self._blocks.name_full_blocks(seq, seq.num_computed_tokens + num_tokens)
+            num_tokens = budget.take_chunk(start, num_tokens)
+        return num_tokens
 
     def _preempt(self, seq: Sequence) -> None:
         self.running.remove(seq)
@@ -265,10 +272,10 @@ class Scheduler:
 
     def _accept(self, seq: Sequence, token_id: int | None) -> SequenceUpdate:
         if token_id is None:
-            self._blocks.forget(seq)
             self._end(seq, FinishReason.ERROR)
             return SequenceUpdate(seq, None)
         self.counters.num_output_tokens += 1
+        self._blocks.name_full_blocks(seq, seq.num_computed_tokens)
         reason = seq.append_token(
             token_id,
             eos_token_ids=self._eos_token_ids,

@@ -125,11 +125,24 @@ def test_what_must_not_be_cached_or_read_from_the_cache_is_not():
     reader = _prompt([1, 2, 3])
     reader.reads_cache = False
     assert _compute(blocks, reader) == 0
-    blocks.forget(first := _prompt([1, 2, 3, 4, 5]))
-    assert blocks.num_cached_tokens(first) == 2
+
+
+def test_a_fork_waits_while_its_next_block_is_being_computed_and_no_longer():
+    blocks = BlockManager(12, 2)
+    first, fork = _prompt([1, 2, 3, 4, 5]), _prompt([1, 2, 3, 4, 6])
+    other = _prompt([1, 9, 9])
+    assert not blocks.awaits(first, [])
+    blocks.num_cached_tokens(first)  # names what it will compute
     blocks.begin(first)
-    blocks.forget(first)
-    assert blocks.num_cached_tokens(_prompt([1, 2, 3])) == 0
+    assert blocks.awaits(fork, [first])
+    assert not blocks.awaits(other, [first])
+    reader = _prompt([1, 2, 3, 4, 6])
+    reader.reads_cache = False
+    assert not blocks.awaits(reader, [first])
+    first.num_computed_tokens = 5
+    blocks.name_full_blocks(first, 5)
+    assert not blocks.awaits(fork, [first])
+    assert blocks.begin(fork) == 4
 
 
 def test_a_block_held_by_two_is_counted_once_and_room_is_reckoned_with_it():

@@ -101,12 +101,13 @@ def test_what_could_never_finish_is_refused_with_its_numbers():
     assert scheduler.add(Sequence(1, [1] * 8, sampling)) is None
 
 
-def test_forks_of_one_prompt_share_its_full_blocks_from_the_first_step():
+def test_forks_of_one_prompt_wait_a_step_and_share_its_full_blocks():
     scheduler = _scheduler(budget=40)
     forks = [Sequence(n, [5] * 11, SamplingParams(max_tokens=9)) for n in (1, 2, 3)]
     for seq in forks:
         assert scheduler.add(seq) is None
-    assert _step(scheduler) == [(1, 11), (2, 3), (3, 3)]
+    assert _step(scheduler) == [(1, 11)]
+    assert _step(scheduler) == [(1, 1), (2, 3), (3, 3)]
     assert [seq.num_cached_tokens for seq in forks] == [0, 8, 8]
     assert len({tuple(seq.block_table[:2]) for seq in forks}) == 1
     assert len({seq.block_table[2] for seq in forks}) == 3
