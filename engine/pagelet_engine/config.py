@@ -137,6 +137,9 @@ class ServerConfig:
     """Most sequences that may wait for their first step; more are refused with 429, since a client
     behind a thousand others has given up before its turn."""
 
+    metrics_port: int | None = None
+    """TCP port of /metrics, and then only there; None serves it beside the API."""
+
     api_keys_file: str | None = None
     """Who may call, read again when it changes; None asks nobody for a key."""
 
@@ -148,8 +151,8 @@ class ServerConfig:
     gateway can reach."""
 
     keep_alive_s: float = 15.0
-    """Silence after which a stream sends a comment, so that nothing between here and the client takes
-    it for dead. Before the first token it also ends the time in which a gateway can retry."""
+    """Silence after which a stream sends a comment, so that nothing between here and the client
+    takes it for dead. Before the first token it also ends the time in which a gateway can retry."""
 
     slow_reader_s: float = 30.0
     """Longest time for a client to take what fills its buffer; then it is cut off."""
@@ -168,17 +171,22 @@ class ServerConfig:
         Raises:
             ConfigError: A value is out of range.
         """
+        self._check_ports()
+        self._check_keys()
+        self._check_times()
         if self.on_engine_death not in ENGINE_DEATH_POLICIES:
             known = " or ".join(ENGINE_DEATH_POLICIES)
             raise ConfigError(f"on_engine_death is {self.on_engine_death!r}; choose {known}.")
-        for name in ("keep_alive_s", "slow_reader_s"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")
-        if not self.watchdog_s >= 1.0:
-            raise ConfigError(
-                f"watchdog is {self.watchdog_s} s; it must be at least 1, as an idle engine speaks "
-                f"every half second only."
-            )
+        if self.max_queued < 1 or self.max_body_bytes < 1:
+            raise ConfigError("max_queued and max_body_bytes must be at least 1.")
+
+    def _check_ports(self) -> None:
+        for name in ("port", "metrics_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 <= port <= 65535:
+                raise ConfigError(f"{name} is {port}; it must lie between 0 and 65535.")
+
+    def _check_keys(self) -> None:
         has_keys = self.api_keys_file is not None or self.gateway_key_file is not None
         if self.no_auth and has_keys:
             raise ConfigError("no_auth contradicts a key file; leave one of them out.")
@@ -187,12 +195,18 @@ class ServerConfig:
                 f"host is {self.host!r}, which others can reach, and nobody would need a key. Give "
                 f"--api-keys-file, or say --no-auth if something in front checks who is calling."
             )
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port is {self.port}; it must lie between 0 and 65535.")
+
+    def _check_times(self) -> None:
+        for name in ("keep_alive_s", "slow_reader_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")
+        if not self.watchdog_s >= 1.0:
+            raise ConfigError(
+                f"watchdog is {self.watchdog_s} s; it must be at least 1, as an idle engine speaks "
+                f"every half second only."
+            )
         if not self.drain_timeout_s >= 0:
             raise ConfigError(f"drain_timeout is {self.drain_timeout_s}; it must not be negative.")
-        if self.max_queued < 1 or self.max_body_bytes < 1:
-            raise ConfigError("max_queued and max_body_bytes must be at least 1.")
 
 
 def is_loopback(host: str) -> bool:

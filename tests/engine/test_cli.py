@@ -41,7 +41,7 @@ def test_every_flag_reaches_the_configuration(run):
         *("--max-num-seqs=8", "--max-num-batched-tokens=1024", "--kv-cache-memory=512Mi"),
         *("--gpu-memory-fraction=0.5", "--num-threads=2", "--seed=3", "--max-queued=7"),
         *("--drain-timeout=12.5", "--api-keys-file=keys", "--gateway-key-file=gateway"),
-        *("--keep-alive=3", "--slow-reader-timeout=4"),
+        *("--metrics-port=9", "--keep-alive=3", "--slow-reader-timeout=4"),
         *("--watchdog=9", "--on-engine-death=restart"),
     )
     assert seen == [
@@ -68,6 +68,7 @@ def test_every_flag_reaches_the_configuration(run):
                 max_queued=7,
                 api_keys_file="keys",
                 gateway_key_file="gateway",
+                metrics_port=9,
                 keep_alive_s=3.0,
                 slow_reader_s=4.0,
                 watchdog_s=9.0,
@@ -88,6 +89,7 @@ def test_every_flag_reaches_the_configuration(run):
         ("--max-model-len=0", "max_model_len is 0"),
         ("--max-queued=0", "max_queued"),
         ("--host=0.0.0.0", "--api-keys-file, or say --no-auth"),
+        ("--metrics-port=-1", "metrics_port is -1"),
         ("--keep-alive=0", "keep_alive_s is 0"),
         ("--watchdog=0.5", "watchdog is 0.5 s"),
         ("--on-engine-death=panic", "choose exit or restart"),

@@ -61,19 +61,27 @@ class Guard:
     """ASGI middleware that lets pass whom the table lets pass."""
 
     def __init__(
-        self, app: ASGIApp, keys: KeyRing, metrics: EngineMetrics, *, local_only: bool
+        self,
+        app: ASGIApp,
+        keys: KeyRing,
+        metrics: EngineMetrics,
+        serves: frozenset[Access],
+        *,
+        local_only: bool,
     ) -> None:
         """Prepare.
 
         Args:
             app: What is guarded.
             keys: Who is who.
+            serves: The kinds of routes that exist on this port.
             metrics: Where refusals are counted.
             local_only: Whether only requests addressed to this machine by name or number pass.
         """
         self._app = app
         self._keys = keys
         self._metrics = metrics
+        self._serves = serves
         self._local_only = local_only and keys.is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,8 +106,9 @@ class Guard:
         headers = _headers(scope)
         if self._local_only and not _names_this_machine(headers.get(b"host", b"")):
             return _MISDIRECTED
-        if access is None:
+        if access not in self._serves:
             return _UNKNOWN_URL
+        assert access is not None, "what has no policy is served nowhere"
         if access is Access.PUBLIC:
             return None
         caller = self._keys.identify(_api_key(headers), _text(headers.get(GATEWAY_KEY_HEADER)))

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from pagelet_engine.errors import EngineError, GenerationError
 from pagelet_engine.server import generation_routes, info_routes
-from pagelet_engine.server.access import Guard
+from pagelet_engine.server.access import Access, Guard
 from pagelet_engine.server.auth import KeyRing
 from pagelet_engine.server.edge import Edge
 from pagelet_engine.server.errors import reply_for
@@ -19,15 +19,18 @@ _CLIENT_CLOSED = 499  # nginx's number; nobody receives it
 _log = structlog.get_logger(__name__)
 
 
-def build_app(service: Service, keys: KeyRing, *, local_only: bool = False) -> ASGIApp:
+def build_app(
+    service: Service, keys: KeyRing, serves: frozenset[Access], local_only: bool = False
+) -> ASGIApp:
     """Return the application that serves `service` to those in `keys`.
 
     Args:
         service: What is served.
         keys: Who may call.
+        serves: Which kinds of routes exist here.
         local_only: Refuse requests that address this machine by a foreign name.
     """
-    guarded = Guard(build_routes(service), keys, service.metrics, local_only=local_only)
+    guarded = Guard(build_routes(service), keys, service.metrics, serves, local_only=local_only)
     return Edge(guarded)
 
 

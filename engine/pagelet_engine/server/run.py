@@ -16,12 +16,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
-import uvicorn
 import uvloop
 
 from pagelet_engine.config import EngineConfig, ServerConfig
@@ -29,10 +28,11 @@ from pagelet_engine.engine_client import EngineClient
 from pagelet_engine.errors import ConfigError, EngineDeadError, EngineError, UnavailableError
 from pagelet_engine.messages import Ready
 from pagelet_engine.model.source import is_dummy, resolve_source
+from pagelet_engine.server.access import Access
 from pagelet_engine.server.app import build_app
 from pagelet_engine.server.auth import KeyRing
-from pagelet_engine.server.connections import BoundedProtocol
 from pagelet_engine.server.lifecycle import Phase
+from pagelet_engine.server.listening import HttpServer, bind, url_of
 from pagelet_engine.server.logs import configure_logging
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.watchdog import RESTART_WINDOW_S, RESTARTS, RestartBudget, watch
@@ -40,16 +40,6 @@ from pagelet_engine.server.writer import Pace
 from pagelet_engine.text.vocabulary import TextModel, load_text_model
 
 EXIT_DRAINED, EXIT_BROKEN, EXIT_CONFIG = 0, 1, 2
-
-_FLUSH_S = 2
-"""How long a stream that was cut may take to send its error event, seconds."""
-
-_SEND_BUFFER_BYTES = 64 * 1024
-"""Of each connection, in the kernel, which doubles it; an event has a few hundred bytes."""
-
-_KEEP_ALIVE_S = 75
-"""Idle connections stay open longer than a gateway's pool keeps them, so it is the gateway that
-closes, and never sends a request into a closing connection."""
 
 Result = TypeVar("Result")
 
@@ -66,9 +56,11 @@ def serve(config: EngineConfig, listen: ServerConfig, engine_command: Sequence[s
     """
     configure_logging()
     try:
-        listener = _bind(listen.host, listen.port)
+        listeners = [bind(listen.host, listen.port)]
+        if listen.metrics_port is not None:
+            listeners.append(bind(listen.host, listen.metrics_port))
         server = _Server(config, listen)
-        code: int = uvloop.run(server.run(listener, engine_command))
+        code: int = uvloop.run(server.run(listeners, engine_command))
         return code
     except ConfigError as error:
         print(f"pagelet serve: {error}", file=sys.stderr)
@@ -93,46 +85,45 @@ class _Server:
             created=int(time.time()),
             pace=Pace(listen.keep_alive_s, listen.slow_reader_s),
         )
-        self._http = _UvicornServer(
-            uvicorn.Config(
-                build_app(self._service, _keys(listen), local_only=not listen.no_auth),
-                loop="uvloop",
-                http=BoundedProtocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                backlog=1024,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=_FLUSH_S,
-            )
-        )
+        self._https = [
+            HttpServer(build_app(self._service, _keys(listen), serves, not listen.no_auth))
+            for serves in _shares(listen)
+        ]
 
-    async def run(self, listener: socket.socket, engine_command: Sequence[str]) -> int:
-        """Serve on `listener` until a signal or the engine's end; return the exit code.
+    async def run(self, listeners: Sequence[socket.socket], engine_command: Sequence[str]) -> int:
+        """Serve on `listeners` until a signal or the engine's end; return the exit code.
 
         Raises:
             ConfigError: The model cannot be served as configured.
         """
         signals = _watch_signals()
-        http = asyncio.create_task(self._http.serve(sockets=[listener]))
-        lives = asyncio.create_task(self._live(engine_command, listener.getsockname()))
+        https = [
+            asyncio.create_task(http.serve(sockets=[listener]))
+            for http, listener in zip(self._https, listeners, strict=True)
+        ]
+        addresses = [listener.getsockname() for listener in listeners]
+        lives = asyncio.create_task(self._live(engine_command, addresses))
         drains = asyncio.create_task(self._drain(signals))
         try:
             await asyncio.wait((lives, drains), return_when=asyncio.FIRST_COMPLETED)
             return drains.result() if drains.done() else lives.result()
         finally:
             drains.cancel()
-            self._http.should_exit = True
-            await http
+            for http in self._https:
+                http.should_exit = True
+            await asyncio.gather(*https)
             lives.cancel()
             await asyncio.gather(lives, drains, return_exceptions=True)
 
-    async def _live(self, engine_command: Sequence[str], address: tuple[str, int]) -> int:
+    async def _live(
+        self, engine_command: Sequence[str], addresses: Sequence[tuple[str, int]]
+    ) -> int:
         """Run one engine process, or by policy one after the other; return the exit code."""
         lifecycle, budget = self._service.lifecycle, RestartBudget()
-        _log.info("listening", address=_url(address), model=self._config.model)
+        address, admin = addresses[0], addresses[-1]
+        _log.info(
+            "listening", address=url_of(address), admin=url_of(admin), model=self._config.model
+        )
         while True:
             error = await self._live_once(engine_command, address)
             was_serving = lifecycle.phase is Phase.SERVING
@@ -222,7 +213,7 @@ class _Server:
             return
         _log.info(
             "ready",
-            address=_url(address),
+            address=url_of(address),
             model=self._service.model_name,
             dtype=limits.dtype,
             device=limits.device,
@@ -233,21 +224,19 @@ class _Server:
         )
 
 
-class _UvicornServer(uvicorn.Server):
-    """Leaves signals alone: draining is this module's business, and lasts longer."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Install nothing."""
-        yield
-
-
 def served_model_name(config: EngineConfig) -> str:
     """Return what clients call the model: as configured, else the file's or folder's name."""
     if config.served_model_name is not None:
         return config.served_model_name
     name = config.model.rstrip("/").rpartition("/")[2]
     return name.removesuffix(".gguf")
+
+
+def _shares(listen: ServerConfig) -> list[frozenset[Access]]:
+    """Return what each port serves: probes on both, where there are two."""
+    if listen.metrics_port is None:
+        return [frozenset(Access)]
+    return [frozenset({Access.PUBLIC, Access.API}), frozenset({Access.PUBLIC, Access.ADMIN})]
 
 
 def _keys(listen: ServerConfig) -> KeyRing:
@@ -285,33 +274,9 @@ def _in_daemon_thread(work: Callable[[], Result]) -> "asyncio.Future[Result]":
     return future
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(address[0], socket.SOCK_STREAM)
-        # A server that restarts must not wait for its own old connections to be forgotten.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted connections inherit it; the kernel would let it grow to megabytes for each reader
-        # that is slow, and would notice one that is stuck only after that.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        listener.bind(address[4])
-        listener.listen(1024)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error}. Choose another --port or --host, or stop "
-            f"what uses it (`ss -ltnp 'sport = :{port}'` shows it)."
-        ) from error
-    return listener
-
-
 def _watch_signals() -> "asyncio.Queue[str]":
     signals: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number.name)
     return signals
-
-
-def _url(address: tuple[str, int]) -> str:
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"http://{host}:{address[1]}"

@@ -1,6 +1,7 @@
 """Every route against every kind of caller; what the table does not name is closed."""
 
 import json
+import signal
 
 import pytest
 
@@ -113,7 +114,9 @@ async def seen_by_app(keys, headers, *, local_only=False):
 
     scope = {"type": "http", "path": "/v1/models", "method": "GET", "headers": headers}
     scope["state"] = {"request_id": "r"}
-    await Guard(app, keys, EngineMetrics("m"), local_only=local_only)(scope, None, send)
+    await Guard(app, keys, EngineMetrics("m"), frozenset(Access), local_only=local_only)(
+        scope, None, send
+    )
     return states[0] if states else sent[0]["status"]
 
 
@@ -157,3 +160,18 @@ async def test_an_open_server_on_loopback_answers_to_no_foreign_name(files, host
     assert (opened != 421) is passes
     assert await seen_by_app(KeyRing(*files), headers, local_only=True) == 401
     assert await seen_by_app(KeyRing(None, None), headers) != 421
+
+
+def test_with_a_port_of_its_own_metrics_are_there_and_the_api_is_not():
+    with echo_server(listen={"metrics_port": 0}) as server:
+        listening = server.wait_for("listening")
+        url = server.wait_ready()
+        admin = listening["admin"]
+        assert admin != url
+        assert request(url, "GET", "/metrics").status == 404
+        assert request(admin, "GET", "/metrics").status == 200
+        assert request(admin, "GET", "/v1/models").status == 404
+        assert request(url, "GET", "/v1/models").status == 200
+        assert {request(each, "GET", "/readyz").status for each in (url, admin)} == {200}
+        server.signal(signal.SIGTERM)
+        assert server.exit_code() == 0
