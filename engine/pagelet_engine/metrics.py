@@ -76,6 +76,21 @@ PREEMPTIONS = Series(
 RECOMPUTED_TOKENS = Series(
     "pagelet_engine_recomputed_tokens_total", "counter", "Tokens computed again after preemption."
 )
+PREFIX_QUERY_TOKENS = Series(
+    "pagelet_engine_prefix_cache_query_tokens_total",
+    "counter",
+    "Prompt tokens of sequences begun, each a chance for the prefix cache.",
+)
+PREFIX_HIT_TOKENS = Series(
+    "pagelet_engine_prefix_cache_hit_tokens_total",
+    "counter",
+    "Prompt tokens found in the prefix cache.",
+)
+EXPIRED = Series(
+    "pagelet_engine_requests_expired_total",
+    "counter",
+    "Sequences ended by their deadline or the queue time-out.",
+)
 STEPS = Series("pagelet_engine_steps_total", "counter", "Engine steps.")
 STEP_DURATION = Series(
     "pagelet_engine_step_duration_seconds", "histogram", "Time of one engine step."
@@ -111,6 +126,7 @@ REJECTED = Series(
 ALL_SERIES = (
     *(WAITING, RUNNING, KV_USAGE, CACHE_INFO, KV_FRAGMENTATION, OPEN_SEQUENCES, ENGINE_SILENCE),
     *(PROMPT_TOKENS, OUTPUT_TOKENS, PREEMPTIONS, RECOMPUTED_TOKENS, STEPS),
+    *(PREFIX_QUERY_TOKENS, PREFIX_HIT_TOKENS, EXPIRED),
     *(STEP_DURATION, TTFT, ITL, E2E, REQUESTS, REJECTED),
 )
 """What /metrics shows; the reference page is generated from it."""
@@ -221,6 +237,9 @@ class _StatsCollector:
             PREEMPTIONS: stats.num_preemptions,
             RECOMPUTED_TOKENS: stats.num_recomputed_tokens,
             STEPS: stats.num_steps,
+            PREFIX_QUERY_TOKENS: stats.num_prefix_query_tokens,
+            PREFIX_HIT_TOKENS: stats.num_prefix_hit_tokens,
+            EXPIRED: stats.num_expired,
         }
         for series, value in values.items():
             yield self._family(series, value)

@@ -29,6 +29,9 @@ STATS = EngineStats(
     num_prompt_tokens=50,
     num_output_tokens=60,
     last_step_seconds=0.02,
+    num_prefix_query_tokens=90,
+    num_prefix_hit_tokens=40,
+    num_expired=2,
 )
 
 
@@ -66,6 +69,9 @@ MODEL = ("model_name", "m")
         ("pagelet_engine_output_tokens_total", 60),
         ("pagelet_engine_preemptions_total", 1),
         ("pagelet_engine_recomputed_tokens_total", 11),
+        ("pagelet_engine_prefix_cache_query_tokens_total", 90),
+        ("pagelet_engine_prefix_cache_hit_tokens_total", 40),
+        ("pagelet_engine_requests_expired_total", 2),
         ("pagelet_engine_steps_total", 7),
     ],
 )
