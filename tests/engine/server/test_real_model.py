@@ -201,3 +201,30 @@ def test_a_context_larger_than_the_model_allows_is_a_configuration_error():
         assert "1000000" in server.lines[-1]
     finally:
         server.close()
+
+
+def test_a_schema_and_a_demanded_call_are_followed_by_the_real_model(client):
+    schema = {
+        "type": "object",
+        "properties": {"capital": {"enum": ["Berlin", "Paris", "Rome"]}},
+        "required": ["capital"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    answer = client.chat.completions.create(
+        model=NAME, messages=CAPITAL, temperature=0, max_tokens=40, response_format=form
+    )
+    assert json.loads(answer.choices[0].message.content) == {"capital": "Paris"}
+    answer = client.chat.completions.create(
+        model=NAME,
+        messages=CAPITAL,
+        temperature=0,
+        max_tokens=150,
+        tools=[{"type": "function", "function": {"name": "answer", "parameters": schema}}],
+        tool_choice="required",
+        parallel_tool_calls=False,
+    )
+    (call,) = answer.choices[0].message.tool_calls
+    assert call.function.name == "answer"
+    assert set(json.loads(call.function.arguments)) == {"capital"}
+    assert answer.choices[0].finish_reason == "tool_calls"
