@@ -94,6 +94,10 @@ class EngineConfig:
         if self.block_size not in BLOCK_SIZES:
             known = ", ".join(map(str, BLOCK_SIZES))
             raise ConfigError(f"block_size is {self.block_size}; choose one of {known}.")
+        self._check_numbers()
+        self._check_batch()
+
+    def _check_numbers(self) -> None:
         counts = ("max_model_len", "max_num_batched_tokens", "kv_cache_bytes", "max_queued_tokens")
         for name in (*counts, "num_threads"):
             value = getattr(self, name)
@@ -103,12 +107,14 @@ class EngineConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}; it must be positive, or left out.")
-        if self.max_num_seqs < 1:
-            raise ConfigError(f"max_num_seqs is {self.max_num_seqs}; it must be at least 1.")
         if not 0.0 < self.gpu_memory_fraction < 1.0:
             raise ConfigError(
                 f"gpu_memory_fraction is {self.gpu_memory_fraction}; it must lie between 0 and 1."
             )
+
+    def _check_batch(self) -> None:
+        if self.max_num_seqs < 1:
+            raise ConfigError(f"max_num_seqs is {self.max_num_seqs}; it must be at least 1.")
         budget = self.max_num_batched_tokens
         if budget is not None and budget < self.max_num_seqs:
             raise ConfigError(

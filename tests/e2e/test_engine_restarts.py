@@ -11,7 +11,7 @@ from server_client import text_of
 from server_process import ServerProcess, echo_server
 
 NUM_RESTARTS = int(os.environ.get("PAGELET_RESTARTS", "3"))
-NUM_CLIENTS = 30
+NUM_CLIENTS = int(os.environ.get("PAGELET_CLIENTS", "30"))
 NUM_TOKENS = 60
 EXPECTED = "hello" * (NUM_TOKENS // 5)
 BODY = {"model": "echo", "prompt": "hello", "max_tokens": NUM_TOKENS, "stream": True}

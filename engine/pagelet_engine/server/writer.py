@@ -1,8 +1,8 @@
 """The writing end of a stream: comments while there is nothing to say, an end to slow readers.
 
 What one reader has not taken yet is bounded: 128 KiB in the kernel, 64 KiB in uvicorn, the chunk
-being written, and the tokens of the time-out below as ids. Whoever is slower than that for longer is cut off; all the
-while nobody else waits, as every stream has a task of its own.
+being written, and the tokens of the time-out below as ids. Whoever is slower for longer is cut
+off; all the while nobody else waits, as every stream has a task of its own.
 """
 
 import asyncio
