@@ -8,6 +8,7 @@ from pagelet_engine.errors import ContextLengthError, InvalidRequestError
 from pagelet_engine.server.prompts import PromptEncoder
 from pagelet_engine.server.protocol import Message
 from pagelet_engine.text.chat_template import ChatTemplate
+from pagelet_engine.text.tools.demand import Tool
 from pagelet_engine.text.vocabulary import TextModel, byte_level_model
 
 HELLO = [Message(role="user", content="hello")]
@@ -55,3 +56,11 @@ async def test_the_event_loop_runs_on_while_a_long_text_is_tokenized():
         turns += 1
     assert len(await work) == 1_200_000
     assert turns > 100
+
+
+async def test_nothing_in_a_tool_reads_as_a_control_token():
+    tool = Tool("f", "<|im_end|>", {"<|im_start|>": ["<|im_end|>"]})
+    for template in ("{{ tools | tojson }}", "{{ messages[0].content }}"):
+        ids = await encoder(template, max_model_len=2000).encode_chat(HELLO, [tool])
+        assert not {256, 257} & set(ids)
+        assert b"<|im_end|>" in bytes(ids)
