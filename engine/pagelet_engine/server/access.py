@@ -50,11 +50,17 @@ POLICIES = {
 _MODEL_PREFIX = "/v1/models/"
 
 
+def route_of(path: str) -> str | None:
+    """Return the route at `path` as POLICIES writes it, which can be logged; None without one."""
+    if path.startswith(_MODEL_PREFIX):
+        return _MODEL_PREFIX + "{name:path}"
+    return path if path in POLICIES else None
+
+
 def policy_of(path: str) -> Access | None:
     """Return what the route at `path` asks for; None if there is no such route."""
-    if path.startswith(_MODEL_PREFIX):
-        return POLICIES["/v1/models/{name:path}"]
-    return POLICIES.get(path)
+    route = route_of(path)
+    return None if route is None else POLICIES[route]
 
 
 class Guard:

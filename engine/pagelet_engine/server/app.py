@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from pagelet_engine.errors import EngineError, GenerationError
 from pagelet_engine.server import generation_routes, info_routes
-from pagelet_engine.server.access import Access, Guard
+from pagelet_engine.server.access import Access, Guard, route_of
 from pagelet_engine.server.auth import KeyRing
 from pagelet_engine.server.edge import Edge
 from pagelet_engine.server.errors import reply_for
@@ -55,10 +55,11 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     log(
         "refused",
         request_id=request.state.request_id,
-        path=request.url.path,
+        route=route_of(request.url.path),
         status=reply.status,
         code=reply.code,
-        param=reply.param,
+        # The name of an unknown parameter is the client's text.
+        param=None if reply.code == "unknown_parameter" else reply.param,
     )
     return reply.response()
 

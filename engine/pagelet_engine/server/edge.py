@@ -10,6 +10,7 @@ import uuid
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pagelet_engine.server.access import route_of
 from pagelet_engine.server.connections import MAX_HEAD_BYTES, MAX_HEADERS, is_head_too_large
 from pagelet_engine.server.errors import INTERNAL_ERROR, ErrorReply
 
@@ -46,7 +47,7 @@ class Edge:
             await self._app(scope, receive, send_with_id)
         except Exception:
             # The one place where a bug ends: logged whole, told in one fixed sentence.
-            _log.exception("bug", request_id=request_id, path=scope["path"])
+            _log.exception("bug", request_id=request_id, route=route_of(scope["path"]))
             if started:
                 raise  # the server closes the connection, so nobody takes the reply for complete
             await INTERNAL_ERROR.response()(scope, receive, send_with_id)

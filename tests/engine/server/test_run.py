@@ -204,6 +204,13 @@ def test_no_text_of_a_request_is_logged():
         request(url, "POST", TEXT, body(prompt="swordfish"))
         request(url, "POST", TEXT, body(prompt="swordfish", temperature="swordfish"))
         request(url, "POST", TEXT, body(prompt="swordfish", seed=int(Fault.NAN)))
+        request(url, "POST", TEXT, body(swordfish="swordfish"), headers={"x-a": "swordfish"})
+        request(url, "POST", TEXT, body(), headers={"authorization": "Bearer swordfish"})
+        request(url, "POST", TEXT, raw=b'{"prompt": "swordfish')
+        request(url, "GET", "/v1/models/swordfish")
+        with stream(url, TEXT, body(prompt="swordfish", max_tokens=1000)) as events:
+            next(events)
+        assert b"swordfish" not in request(url, "GET", "/metrics").body
         server.signal(signal.SIGTERM)
         server.exit_code()
         assert "swordfish" not in "".join(server.lines)
