@@ -130,3 +130,11 @@ def test_an_id_that_does_not_exist_never_reaches_a_neighbour(changes):
     logits = torch.zeros(3, VOCAB)
     apply_rules(logits, [plain, wrong, plain], EOS)
     assert torch.equal(logits[[0, 2]], torch.zeros(2, VOCAB))
+
+
+def test_a_bad_word_that_began_in_the_prompt_is_not_one_of_the_output():
+    params = SamplingParams(max_tokens=1, bad_words=((1, 2),))
+    for num_prompt, expected in ((2, 0.0), (1, -INF)):
+        logits = torch.zeros(1, VOCAB)
+        apply_rules(logits, [SamplingRow(params, 0, 2, [5, 1], num_prompt)], EOS)
+        assert float(logits[0, 2]) == expected

@@ -38,6 +38,9 @@ def _frequencies(params: SamplingParams) -> list[float]:
         ({"top_k": 2, "top_p": 0.6}, [1, 0, 0, 0, 0]),
         ({"top_k": 3, "top_p": 0.9}, [4 / 7, 2 / 7, 1 / 7, 0, 0]),
         ({"top_p": 1e-6}, [1, 0, 0, 0, 0]),
+        ({"min_p": 0.2}, [4 / 7, 2 / 7, 1 / 7, 0, 0]),
+        ({"min_p": 1.0}, [1, 0, 0, 0, 0]),
+        ({"min_p": 0.2, "top_k": 2}, [2 / 3, 1 / 3, 0, 0, 0]),
         ({"temperature": 0.0}, [1, 0, 0, 0, 0]),
         ({"temperature": 1e-9}, [1, 0, 0, 0, 0]),
     ],
@@ -104,4 +107,12 @@ def test_a_nucleus_ends_exactly_where_its_share_is_reached():
 def test_a_token_of_no_weight_is_never_drawn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pagelet_engine.runner.sampler.uniform", lambda seed, position: 0.0)
     logits = torch.tensor([[float("-inf"), 0.0]])
+    assert sample(logits, [SamplingRow(SamplingParams(max_tokens=1), 0, 0)]) == [1]
+
+
+def test_a_point_on_the_very_end_takes_the_last_token_of_any_weight(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("pagelet_engine.runner.sampler.uniform", lambda seed, position: 1.0)
+    logits = torch.tensor([[0.0, 0.0, float("-inf"), float("-inf")]])
     assert sample(logits, [SamplingRow(SamplingParams(max_tokens=1), 0, 0)]) == [1]
