@@ -1,6 +1,7 @@
 """The engine on a small random model: neighbours never matter, failures stay where they belong."""
 
 import pytest
+import torch
 
 from engine_checkpoints import small_config, weights_for, write_folder
 from engine_generation import collect, generate, make_engine
@@ -16,16 +17,16 @@ PROMPTS = [[5, 9, 33, 2], [80] * 17, [1], list(range(10, 60))]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model that overflows on one token and works on all others."""
     config = small_config()
     tensors = weights_for(config, seed=3)
-    tensors["model.embed_tokens.weight"][POISON] = float("nan")
     return str(write_folder(tmp_path_factory.mktemp("model"), config, tensors))
 
 
 def test_a_sequence_that_overflows_ends_alone_and_its_blocks_harm_nobody(model: str):
     healthy = [generate(make_engine(model), [prompt], GREEDY)[0] for prompt in PROMPTS]
     engine = make_engine(model, kv_cache_bytes=8 * 16 * 768, max_model_len=100)
+    with torch.inference_mode():  # overflows on one token and works on all others
+        engine._runner._model._embedding[POISON] = float("nan")  # type: ignore[attr-defined]
     poisoned = [[4, POISON, 6], [POISON], [7] * 20 + [POISON]]
     for _ in range(3):  # again and again, so that blocks of the poisoned are handed on
         outputs = collect(engine, [*PROMPTS, *poisoned], GREEDY)
