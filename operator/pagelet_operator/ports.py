@@ -13,6 +13,10 @@ class UnavailableError(Exception):
     """The world did not answer. Nothing was decided on partial data; call again later."""
 
 
+class IncompleteError(UnavailableError):
+    """A part of a plan could not be carried out; the rest was. The message says which and why."""
+
+
 class Runtime(Protocol):
     """Replicas and traffic of models, somewhere."""
 
@@ -33,6 +37,7 @@ class Runtime(Protocol):
             How many writes it took; 0 for a world that is already as planned.
 
         Raises:
+            IncompleteError: Some objects could not be written; all others were.
             UnavailableError: The world did not answer; what was done so far stays done.
         """
         ...

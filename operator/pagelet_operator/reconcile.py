@@ -1,21 +1,28 @@
 """One turn of the control loop: observe, decide, apply."""
 
+from dataclasses import replace
+
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome, decide
 from pagelet_operator.core.rollout import RolloutState
-from pagelet_operator.ports import Runtime
+from pagelet_operator.ports import IncompleteError, Runtime
 
 
 async def reconcile(model: Model, state: RolloutState, *, runtime: Runtime, now: float) -> Outcome:
     """Take one step towards what `model` asks for.
 
     Safe to repeat: `decide` is pure and the plan is level-triggered, so a crash between
-    `apply` and the caller's persisting of `Outcome.state` only repeats work.
+    `apply` and the caller's persisting of `Outcome.state` only repeats work. Where a part of
+    the plan cannot be carried out, `Outcome.trouble` says why.
 
     Raises:
         UnavailableError: The runtime did not answer. Call again later.
     """
     fleet = await runtime.observe(model.ref)
     outcome = decide(model, state, fleet, now)
-    await runtime.apply(model, outcome.plan)
+    try:
+        await runtime.apply(model, outcome.plan)
+    except IncompleteError as error:
+        # What was decided still holds, and time counts: it must be said and remembered.
+        return replace(outcome, trouble=str(error))
     return outcome

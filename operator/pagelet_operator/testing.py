@@ -49,6 +49,7 @@ class FakeRuntime:
             revision=revision,
             template=item.template,
             replicas=item.replicas,
+            role=item.role,
             endpoints=tuple(f"http://{revision}-{index}:8000" for index in range(ready)),
             failure=self.failures.get(revision),
         )

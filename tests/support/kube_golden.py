@@ -55,11 +55,12 @@ def objects(document: dict[str, Any]) -> list[dict[str, Any]]:
         weight=100,
     )
     pod = manifests.pod_template("chat", item.revision, item.template, "example.org/engine:1")
+    data = manifests.snapshot(item.template, pod)
     service = manifests.model_service(OWNER, Plan(revisions=(item,), traffic={}))
     assert service is not None
     return [
-        manifests.controller_revision(OWNER, item.revision, item.template, pod, 1),
-        manifests.deployment(OWNER, item, pod),
+        manifests.controller_revision(OWNER, item.revision, data, 1),
+        manifests.deployment(OWNER, item, data),
         manifests.revision_service(OWNER, item),
         service,
     ]

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from pagelet_operator.core.model import Fleet, Model, ModelRef, RevisionFleet, RolloutPolicy, Step
+from pagelet_operator.core.model import (
+    Fleet,
+    Model,
+    ModelRef,
+    RevisionFleet,
+    Role,
+    RolloutPolicy,
+    Step,
+)
 
 REF = ModelRef("default", "chat")
 POLICY = RolloutPolicy(
@@ -26,7 +34,9 @@ def a_model(revision: str = "chat-a", **changes: Any) -> Model:
     return Model(**{**fields, **changes})
 
 
-def a_fleet(ready: dict[str, int] | None = None, **failures: str) -> Fleet:
+def a_fleet(
+    ready: dict[str, int] | None = None, roles: dict[str, Role] | None = None, **failures: str
+) -> Fleet:
     """A fleet whose revisions have this many ready replicas; failures by `chat_a=sentence`."""
     failed = {name.replace("_", "-"): text for name, text in failures.items()}
     names = {**(ready or {}), **dict.fromkeys(failed, 0)}
@@ -37,6 +47,7 @@ def a_fleet(ready: dict[str, int] | None = None, **failures: str) -> Fleet:
                 template={"model": {"source": f"dummy://{name}"}},
                 replicas=max(1, count),
                 endpoints=tuple(f"http://{name}-{index}:8000" for index in range(count)),
+                role=(roles or {}).get(name),
                 failure=failed.get(name),
             )
             for name, count in names.items()

@@ -63,6 +63,34 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("no steps", resource(rollout={"steps": []}), "steps"),
     ("a hold without unit", resource(rollout={"steps": [{"weight": 5, "hold": "30"}]}), "hold"),
     ("a deadline that is no duration", resource(rollout={"progressDeadline": "soon"}), "Deadline"),
+    ("no time for a request", resource(limits={"requestTimeout": "0s"}), "requestTimeout"),
+    ("less than a second", resource(limits={"requestTimeout": "999ms"}), "requestTimeout"),
+    ("a deadline of nothing", resource(rollout={"progressDeadline": "0s"}), "progressDeadline"),
+    ("more than a year", resource(rollout={"retainStable": "8760h1ms"}), "retainStable"),
+    ("more than any clock", resource(rollout={"retainStable": "9" * 23 + "h"}), "retainStable"),
+    (
+        "a hold of years",
+        resource(rollout={"steps": [{"weight": 5, "hold": "9000h"}]}),
+        "hold",
+    ),
+    (
+        "a misspelt affinity",
+        resource(pod={"affinity": {"nodeAffinty": {}}}),
+        "nodeAffinty",
+    ),
+    (
+        "an affinity to no place",
+        resource(
+            pod={
+                "affinity": {
+                    "podAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": {}}],
+                    }
+                }
+            }
+        ),
+        "topologyKey",
+    ),
     ("code by environment", resource(pod={"env": [{"name": "PYTHONPATH", "value": "/x"}]}), "env"),
     ("a preload", resource(pod={"env": [{"name": "LD_PRELOAD", "value": "/x"}]}), "env"),
     (

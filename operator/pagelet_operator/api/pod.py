@@ -4,10 +4,11 @@ Whoever may create a ModelDeployment must not gain more than that: no host paths
 code by environment, no free pod template.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from pagelet_operator.api.affinity import Affinity
 from pagelet_operator.api.quantities import Quantity
 from pagelet_operator.api.wire import WireModel, cel_rule
 
@@ -87,11 +88,7 @@ class PodSettings(WireModel):
     tolerations: list[Toleration] = Field(
         default_factory=list, max_length=32, description="Taints that the pods tolerate."
     )
-    affinity: dict[str, Any] | None = Field(
-        default=None,
-        description="Affinity, as in a Pod.",
-        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-    )
+    affinity: Affinity | None = Field(default=None, description="Affinity, as in a Pod.")
     env: list[EnvVar] = Field(
         default_factory=list,
         max_length=64,

@@ -15,6 +15,9 @@ MEMORY_PATTERN = r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G|T)?$"
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
+MAX_DURATION_S = 8760 * 3600.0
+"""A year. What is longer was not meant, and far longer ones cannot be a date."""
+
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _UNIT_BYTES = {
     "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
@@ -34,6 +37,18 @@ def seconds(duration: str) -> float:
     return sum(int(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
 
+def bounded_seconds(duration: str, at_least_s: float) -> float:
+    """Return the seconds of a duration that somebody can mean.
+
+    Raises:
+        ValueError: It is none, is below `at_least_s`, or is above a year.
+    """
+    found = seconds(duration)
+    if not at_least_s <= found <= MAX_DURATION_S:
+        raise ValueError(f"{duration!r} is not between {at_least_s:g}s and 8760h (a year)")
+    return found
+
+
 def memory_bytes(quantity: str) -> int:
     """Return the bytes of a quantity such as `512Mi`.
 
@@ -47,8 +62,28 @@ def memory_bytes(quantity: str) -> int:
 
 
 def _checked_duration(value: str) -> str:
-    seconds(value)
+    bounded_seconds(value, 0.0)
     return value
+
+
+def _checked_timeout(value: str) -> str:
+    bounded_seconds(value, 1.0)
+    return value
+
+
+def _duration_schema(at_least: str) -> WithJsonSchema:
+    rule = f"duration(self) >= duration('{at_least}') && duration(self) <= duration('8760h')"
+    return WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": DURATION_PATTERN,
+            "minLength": 2,
+            "maxLength": 32,
+            "x-kubernetes-validations": [
+                {"rule": rule, "message": f"between {at_least} and 8760h (a year)"}
+            ],
+        }
+    )
 
 
 def _checked_memory(value: str) -> str:
@@ -65,13 +100,9 @@ def _checked_quantity(value: object) -> object:
 
 
 # The pattern stands in the schema for the API server; on one machine the sentence is better.
-Duration = Annotated[
-    str,
-    AfterValidator(_checked_duration),
-    WithJsonSchema(
-        {"type": "string", "pattern": DURATION_PATTERN, "minLength": 2, "maxLength": 32}
-    ),
-]
+Duration = Annotated[str, AfterValidator(_checked_duration), _duration_schema("0s")]
+Timeout = Annotated[str, AfterValidator(_checked_timeout), _duration_schema("1s")]
+"""A duration after which something is given up, so never nothing."""
 Memory = Annotated[
     str,
     AfterValidator(_checked_memory),

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pagelet_operator.api.status import (
     Condition,
@@ -12,19 +12,24 @@ from pagelet_operator.api.status import (
     RetainedStatus,
     RevisionStatus,
     RolloutStatus,
+    TrafficStatus,
 )
 from pagelet_operator.core import conditions as core
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.core.rollout import Phase, Retained, RolloutState
 
+Part = TypeVar("Part", bound=BaseModel)
+
 
 def state_from_status(status: Mapping[str, Any] | None) -> RolloutState:
-    """Return what the operator remembers; a fresh state where nothing usable is stored."""
-    stored = _read(status)
-    if stored is None or stored.rollout is None:
+    """Return what the operator remembers; a fresh state where nothing usable is stored.
+
+    Without memory the rollout adopts what the world shows as stable.
+    """
+    rollout = _part(RolloutStatus, (status or {}).get("rollout"))
+    if rollout is None:
         return RolloutState()
-    rollout = stored.rollout
     return RolloutState(
         phase=Phase(rollout.phase),
         stable=rollout.stable,
@@ -41,18 +46,19 @@ def state_from_status(status: Mapping[str, Any] | None) -> RolloutState:
 
 
 def conditions_from_status(status: Mapping[str, Any] | None) -> tuple[core.Condition, ...]:
-    """Return the stored conditions; none where nothing usable is stored."""
-    stored = _read(status)
+    """Return the stored conditions that are ours; none where nothing usable is stored."""
+    read = (_part(Condition, item) for item in _stored_conditions(status))
     return tuple(
         core.Condition(
             type=item.type,
             status=item.status,
             reason=item.reason,
             message=item.message,
-            observed_generation=item.observed_generation,
+            observed_generation=item.observed_generation or 0,
             last_transition_time=_unix(item.last_transition_time) or 0.0,
         )
-        for item in (stored.conditions if stored else ())
+        for item in read
+        if item is not None and item.type in core.TYPES
     )
 
 
@@ -68,13 +74,13 @@ def status(
     """Return the whole status after a reconcile, as JSON."""
     state = outcome.state
     conditions = core.conditions(outcome, model.generation, conditions_from_status(before), now)
-    return _dump(
+    said = _dump(
         ModelDeploymentStatus(
             observed_generation=model.generation,
             conditions=_wire(conditions),
             stable=_revision(state.stable, outcome),
             canary=_revision(state.canary, outcome),
-            traffic=dict(outcome.plan.traffic),
+            traffic=TrafficStatus.model_validate(outcome.plan.traffic),
             rollout=_rollout(state),
             endpoint=endpoint if state.stable else None,
             selector=selector,
@@ -82,26 +88,45 @@ def status(
             ready_replicas=sum(item.ready for item in outcome.fleet.revisions.values()),
         )
     )
+    return said | {"conditions": [*said["conditions"], *_foreign(before)]}
 
 
 def rejected_status(
     sentence: str, generation: int, before: Mapping[str, Any] | None, now: float
 ) -> dict[str, Any]:
     """Return `before` with conditions that say why the resource was refused."""
-    stored = _read(before) or ModelDeploymentStatus()
     conditions = core.rejected(sentence, generation, conditions_from_status(before), now)
-    changed = stored.model_copy(
-        update={"observed_generation": generation, "conditions": _wire(conditions)}
+    said = _dump(
+        ModelDeploymentStatus(observed_generation=generation, conditions=_wire(conditions))
     )
-    return _dump(changed)
+    return {
+        **said,
+        **(before or {}),
+        "observedGeneration": generation,
+        "conditions": [*said["conditions"], *_foreign(before)],
+    }
 
 
-def _read(stored: Mapping[str, Any] | None) -> ModelDeploymentStatus | None:
+def _part(kind: type[Part], stored: object) -> Part | None:
+    """Return one part of a status; None if another version, or a hand, wrote it otherwise."""
     try:
-        return ModelDeploymentStatus.model_validate(dict(stored or {}))
+        return kind.model_validate(stored)
     except ValidationError:
-        # Written by another version, or by hand. Starting over is safe: what runs is observed.
         return None
+
+
+def _stored_conditions(stored: Mapping[str, Any] | None) -> list[Any]:
+    found = (stored or {}).get("conditions")
+    return found if isinstance(found, list) else []
+
+
+def _foreign(stored: Mapping[str, Any] | None) -> list[Any]:
+    """Return the conditions of other controllers as they are: not ours to change."""
+    return [
+        item
+        for item in _stored_conditions(stored)
+        if isinstance(item, Mapping) and item.get("type") not in core.TYPES
+    ]
 
 
 def _wire(items: Sequence[core.Condition]) -> list[Condition]:

@@ -13,14 +13,14 @@ from pydantic import Field, model_validator
 
 from pagelet_operator.api.engine import EngineSettings, ModelSource
 from pagelet_operator.api.pod import PodSettings
-from pagelet_operator.api.quantities import Duration
+from pagelet_operator.api.quantities import Duration, Timeout
 from pagelet_operator.api.wire import WireModel, cel_rule
 
 
 class Limits(WireModel):
     """What one request may use. A change takes effect at the gateway and restarts nothing."""
 
-    request_timeout: Duration = Field(
+    request_timeout: Timeout = Field(
         default="10m",
         description=(
             "Longest time from request to last token; the stream ends with an error after it. "
@@ -74,7 +74,7 @@ class Rollout(WireModel):
             ]
         },
     )
-    progress_deadline: Duration = Field(
+    progress_deadline: Timeout = Field(
         default="10m",
         description=(
             "Longest time a canary may lack ready replicas before it is withdrawn. 10m covers "

@@ -5,9 +5,9 @@ nothing. Times are RFC 3339; those that the operator reads back have millisecond
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from pagelet_operator.api.wire import WireModel
 
@@ -24,18 +24,26 @@ Time = Annotated[
 ]
 
 
-class Condition(WireModel):
+class StatusModel(WireModel):
+    """A part of the status: what another version of the operator wrote beside it is no fault."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Condition(StatusModel):
     """A condition by the Kubernetes API conventions."""
 
-    type: str = Field(description="Accepted, Ready, Progressing or Stalled.")
+    type: str = Field(description="Accepted, Applied, Ready, Progressing, Stalled, or another's.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(description="One CamelCase word, the same as in log and event.")
     message: str = Field(default="", description="For people.")
-    observed_generation: int = Field(description="The generation it was decided on.")
+    observed_generation: int | None = Field(
+        default=None, description="The generation it was decided on."
+    )
     last_transition_time: Time = Field(description="When `status` last changed.")
 
 
-class RevisionStatus(WireModel):
+class RevisionStatus(StatusModel):
     """One revision and its replicas."""
 
     revision: str = Field(description="Name of the revision and of its objects.")
@@ -44,14 +52,14 @@ class RevisionStatus(WireModel):
     ready_replicas: int = Field(description="Replicas that answer now.")
 
 
-class RetainedStatus(WireModel):
+class RetainedStatus(StatusModel):
     """A revision kept without traffic."""
 
     revision: str = Field(description="Name of the revision.")
     until: Time = Field(description="When it is removed.")
 
 
-class RolloutStatus(WireModel):
+class RolloutStatus(StatusModel):
     """Where the rollout stands; the operator's memory."""
 
     phase: Literal["Starting", "Progressing", "Stable", "Failed"] = Field(
@@ -73,7 +81,32 @@ class RolloutStatus(WireModel):
     message: str = Field(default="", description="Why, for people.")
 
 
-class ModelDeploymentStatus(WireModel):
+class EndpointStatus(StatusModel):
+    """A replica that answers."""
+
+    url: str = Field(description="scheme://host:port of an engine.")
+
+
+class RouteStatus(StatusModel):
+    """What one revision gets of a model's requests."""
+
+    name: str = Field(description="Name of the revision.")
+    role: Literal["stable", "canary", "retired"] = Field(description="What it is to the model.")
+    weight: int = Field(ge=0, le=100, description="Share of requests, percent.")
+    endpoints: list[EndpointStatus] = Field(description="Its ready replicas.")
+
+
+class TrafficStatus(StatusModel):
+    """A model's entry of the route table (docs/reference/route-table.md)."""
+
+    name: str = Field(description="The model name that clients send.")
+    resource: str = Field(description="namespace/name of the ModelDeployment.")
+    generation: int = Field(description="The generation it was computed from.")
+    request_timeout_seconds: float = Field(description="Longest time of one request, seconds.")
+    revisions: list[RouteStatus] = Field(description="All revisions, stable first.")
+
+
+class ModelDeploymentStatus(StatusModel):
     """What the operator says about a ModelDeployment."""
 
     observed_generation: int | None = Field(
@@ -81,15 +114,13 @@ class ModelDeploymentStatus(WireModel):
     )
     conditions: list[Condition] = Field(
         default_factory=list,
-        description="Accepted, Ready, Progressing, Stalled.",
+        description="Accepted, Applied, Ready, Progressing, Stalled, and what others add.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     stable: RevisionStatus | None = Field(default=None, description="The revision that serves.")
     canary: RevisionStatus | None = Field(default=None, description="The revision on trial.")
-    traffic: dict[str, Any] | None = Field(
-        default=None,
-        description="This model's entry of the route table; gateways obey it.",
-        json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    traffic: TrafficStatus | None = Field(
+        default=None, description="This model's entry of the route table."
     )
     rollout: RolloutStatus | None = Field(default=None, description="Where the rollout stands.")
     endpoint: str | None = Field(

@@ -2,6 +2,7 @@
 
 `Ready` sums up: users get answers. `Progressing`: a revision is on its way. `Stalled`: it
 will not get further without a change of the spec; kstatus and `helm --wait` read it.
+`Applied`: no write was refused or failed.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from dataclasses import dataclass, replace
 
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.core.rollout import Phase
+
+TYPES = frozenset({"Accepted", "Applied", "Ready", "Progressing", "Stalled"})
+"""Every type said here; conditions of other types belong to somebody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,7 @@ def conditions(
     """Return all conditions of an accepted resource after a reconcile."""
     new = (
         ("Accepted", "True", "Valid", "the resource can work as written"),
+        _applied(outcome),
         _ready(outcome),
         _progressing(outcome),
         _stalled(outcome),
@@ -72,6 +77,12 @@ def merge(
             condition = replace(condition, last_transition_time=previous.last_transition_time)
         merged.append(condition)
     return tuple(merged)
+
+
+def _applied(outcome: Outcome) -> tuple[str, str, str, str]:
+    if outcome.trouble is None:
+        return "Applied", "True", "AsPlanned", "every object is as planned"
+    return "Applied", "False", "WriteFailed", outcome.trouble
 
 
 def _ready(outcome: Outcome) -> tuple[str, str, str, str]:

@@ -87,8 +87,12 @@ class RevisionFleet:
     """Replicas asked of the world, whatever their state."""
     endpoints: tuple[str, ...] = ()
     """Base URLs of the replicas that are ready, sorted."""
+    role: Role | None = None
+    """What the world says it is, as of the last plan carried out; None where it says nothing."""
     failure: str | None = None
     """Why it can never become ready as configured (the engine's own sentence), or None."""
+    blocked: str | None = None
+    """What keeps its replicas from being made for now, such as a quota, or None."""
 
     @property
     def ready(self) -> int:

@@ -19,6 +19,8 @@ class Outcome:
     plan: Plan
     fleet: Fleet
     """The observation it was decided on, for status."""
+    trouble: str | None = None
+    """Why a part of the plan could not be carried out, or None."""
 
     @property
     def state(self) -> RolloutState:

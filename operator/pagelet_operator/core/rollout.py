@@ -7,9 +7,10 @@
         └── new revision ─┴───────────────────── Failed ◄── failure or deadline ──┘
 
 Pure and level-triggered: `step` returns the whole desired state, weights and all, so saying
-it twice changes nothing. A revision that loses its traffic stays as `Retained` for a while:
-a replaced stable for `retain_stable_s` (the way back loads nothing), a withdrawn canary for
-`DRAIN_S` (gateways see weight 0 before its replicas are told to end).
+it twice changes nothing. Without memory it adopts what the world shows as stable. A revision
+that loses its traffic stays as `Retained` for a while: a replaced stable for `retain_stable_s`
+(the way back loads nothing), a withdrawn canary for `DRAIN_S` (gateways see weight 0 before its
+replicas are told to end).
 """
 
 import math
@@ -85,6 +86,8 @@ class Decision:
 def step(state: RolloutState, model: Model, fleet: Fleet, now: float) -> Decision:
     """Take one step of the rollout. Safe to call at any time, as often as one likes."""
     state = _forget_lost(state, model.revision, fleet, now)
+    if state.stable is None:
+        state = _adopt(state, model.revision, fleet)
     state, reason = _advance(_follow_spec(state, model.revision, now), model, fleet, now)
     return Decision(
         state=state,
@@ -101,6 +104,23 @@ def _forget_lost(state: RolloutState, target: str, fleet: Fleet, now: float) -> 
     kept = tuple(r for r in state.retained if r.until > now and r.revision in known)
     stable = state.stable if state.stable in known else None
     return replace(state, retained=kept, stable=stable)
+
+
+def _adopt(state: RolloutState, target: str, fleet: Fleet) -> RolloutState:
+    """Make stable what the world shows as stable, since memory can be lost and users cannot.
+
+    Where nothing is marked as stable, the readiest other revision is, unless the target answers
+    itself: what alone answers is never removed.
+    """
+    marked = [item for item in fleet.revisions.values() if item.role is Role.STABLE]
+    if not marked and fleet.ready(target) == 0:
+        marked = [item for item in fleet.revisions.values() if item.ready and not item.failure]
+    if not marked:
+        return state
+    found = max(marked, key=lambda item: (item.ready, item.revision)).revision
+    kept = tuple(item for item in state.retained if item.revision != found)
+    state = replace(state, stable=found, retained=kept)
+    return replace(state, canary=None, unready_since=None) if state.canary == found else state
 
 
 def _follow_spec(state: RolloutState, target: str, now: float) -> RolloutState:
@@ -168,11 +188,13 @@ def _wait(state: RolloutState, model: Model, fleet: Fleet, now: float) -> tuple[
     """
     since = now if state.unready_since is None else state.unready_since
     have, need = fleet.ready(state.canary), max(1, model.replicas)
+    seen = fleet.revisions.get(state.canary or "")
+    why = f": {seen.blocked}" if seen is not None and seen.blocked else ""
     if now >= since + model.rollout.progress_deadline_s:
         limit = model.rollout.progress_deadline_s
-        text = f"{state.canary} had {have} of {need} replicas ready after {limit:g} s"
+        text = f"{state.canary} had {have} of {need} replicas ready after {limit:g} s{why}"
         return _fail(state, now, text), "ProgressDeadlineExceeded"
-    message = f"{state.canary} has {have} of {need} replicas ready"
+    message = f"{state.canary} has {have} of {need} replicas ready{why}"
     waiting = replace(state, unready_since=since, message=message)
     enough = max(1, math.ceil(need * _current_step(state, model).weight / 100))
     if state.phase is Phase.PROGRESSING and have >= enough:

@@ -6,9 +6,12 @@ an object that is read, compared and applied again is best kept as it is on the 
     ApiError
     ├── NotFoundError            404; often an answer, not a failure
     ├── ConflictError            409; somebody was faster: read again, decide again
-    ├── RefusedError             400, 413, 422; the object can never be stored as it is
-    └── ApiUnavailableError      no answer, 429, 5xx, or no right to ask: call again later
-                                 (also a `ports.UnavailableError`)
+    ├── RefusedError             400, 413, 422, or a field the schema does not know; the object
+    │                            can never be stored as it is
+    └── ApiUnavailableError      429, 5xx: call again later (also a `ports.UnavailableError`)
+        ├── NoAnswerError        the connection failed, or what came is no answer
+        └── ForbiddenError       403; no right to ask, a quota, or an admission policy: what is
+                                 in the way may go
 """
 
 import json
@@ -58,6 +61,14 @@ class ApiUnavailableError(ApiError, UnavailableError):
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NoAnswerError(ApiUnavailableError):
+    """The API server was not reached, or its answer was not understood."""
+
+
+class ForbiddenError(ApiUnavailableError):
+    """The API server answers, and forbids this: rights, a quota, an admission policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +190,7 @@ class Api:
             data = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            raise ApiUnavailableError(f"{method} {path}: {reason}") from error
+            raise NoAnswerError(f"{method} {path}: {reason}") from error
         if 200 <= answer.status <= 299:
             return _decoded(method, path, data)
         raise _error(answer.status, answer.headers, f"{method} {path}: {_message(data)}")
@@ -216,8 +227,12 @@ def _decoded(method: str, path: str, data: bytes) -> Object:
         found = None
     if not isinstance(found, dict):
         # A proxy's page, or an answer cut short: nothing was learnt, so ask again.
-        raise ApiUnavailableError(f"{method} {path}: the answer is no JSON object")
+        raise NoAnswerError(f"{method} {path}: the answer is no JSON object")
     return found
+
+
+_UNKNOWN_FIELD = "failed to create typed patch object"
+"""How server-side apply says, with status 500, that an object does not fit its schema."""
 
 
 def _error(status: int, headers: Mapping[str, str], message: str) -> ApiError:
@@ -227,7 +242,11 @@ def _error(status: int, headers: Mapping[str, str], message: str) -> ApiError:
             return NotFoundError(text)
         case 409:
             return ConflictError(text)
+        case 403:
+            return ForbiddenError(text, _retry_after_s(headers))
         case 400 | 413 | 422:
+            return RefusedError(text)
+        case 500 if _UNKNOWN_FIELD in message:
             return RefusedError(text)
         case _:
             return ApiUnavailableError(text, _retry_after_s(headers))

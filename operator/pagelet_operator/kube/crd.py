@@ -173,9 +173,6 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
 def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     """Return `node` without `$ref` and without the null that marks an optional field."""
     merged = dict(node)
-    if merged.get("x-kubernetes-preserve-unknown-fields"):
-        merged.pop("anyOf", None)
-        merged.pop("additionalProperties", None)
     while "$ref" in merged or "anyOf" in merged:
         target = merged.pop("$ref", None)
         if target is not None:

@@ -9,7 +9,7 @@ from pagelet_operator.kube.api import EVENTS, MODEL_DEPLOYMENTS, Object
 QUIET = frozenset({"Holding", "Stable", "RolloutFailed", "NotStalled", "Valid"})
 """Reasons that say nothing was decided."""
 
-WARNINGS = frozenset({"Invalid", "ReplicaFailed", "ProgressDeadlineExceeded"})
+WARNINGS = frozenset({"Invalid", "WriteFailed", "ReplicaFailed", "ProgressDeadlineExceeded"})
 
 MAX_NOTE = 1024
 """Characters the API server takes."""
@@ -26,6 +26,9 @@ def decision_event(
         after: Its status now.
         now: Unix seconds.
     """
+    trouble = _trouble(after)
+    if trouble is not None and trouble != _trouble(before):
+        return event(resource, *trouble, now)
     reason, note = _decision(after)
     if reason in QUIET or (reason == _decision(before)[0] and _place(before) == _place(after)):
         return None
@@ -61,6 +64,14 @@ def event(resource: Mapping[str, Any], reason: str, note: str, now: float) -> Ob
             "resourceVersion": meta["resourceVersion"],
         },
     }
+
+
+def _trouble(status: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return reason and message of what could not be written, or None."""
+    for item in status.get("conditions", ()):
+        if item["type"] == "Applied" and item["status"] == "False":
+            return item["reason"], item["message"]
+    return None
 
 
 def _decision(status: Mapping[str, Any]) -> tuple[str, str]:

@@ -38,8 +38,13 @@ _RULES: list[dict[str, Any]] = [
     },
     {
         "apiGroups": ["apps"],
-        "resources": ["deployments", "controllerrevisions"],
+        "resources": ["deployments"],
         "verbs": _CHILD_VERBS,
+    },
+    {
+        "apiGroups": ["apps"],
+        "resources": ["controllerrevisions"],
+        "verbs": [verb for verb in _CHILD_VERBS if verb != "watch"],
     },
     {"apiGroups": [""], "resources": ["services"], "verbs": _CHILD_VERBS},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},

@@ -30,7 +30,7 @@ from pagelet_operator.kube.events import decision_event
 from pagelet_operator.kube.metrics import Metrics
 from pagelet_operator.kube.queue import WorkQueue
 from pagelet_operator.kube.runtime import KubeRuntime, NameTakenError
-from pagelet_operator.ports import UnavailableError
+from pagelet_operator.ports import IncompleteError, UnavailableError
 from pagelet_operator.reconcile import reconcile
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class Controller:
         """Look at one resource once; return when time alone asks for the next look.
 
         Raises:
+            IncompleteError: Some objects could not be written; the status says so.
             UnavailableError: Something did not answer; nothing was decided on partial data.
             ConflictError: The resource changed meanwhile; its new version is to be decided on.
             NotFoundError: The resource was deleted meanwhile.
@@ -106,25 +107,30 @@ class Controller:
         now = round(self._clock(), 3)  # what status can hold
         writes = self._runtime.writes
         try:
-            after, wake_at = await self._decide(live, before, now)
+            after, wake_at, trouble = await self._decide(live, before, now)
         finally:
             self._metrics.wrote(self._runtime.writes - writes)
         if after != before:
             await self._report(live, before, after, now)
+        if trouble is not None:
+            if wake_at is not None:  # A deadline passes in trouble, too.
+                self.queue.add(ref, max(MIN_WAKE_S, wake_at - now))
+            raise IncompleteError(trouble)
         self._metrics.succeeded(ref, after, time.monotonic() - started, now)
         return wake_at
 
     async def _decide(
         self, live: Object, before: Mapping[str, Any], now: float
-    ) -> tuple[dict[str, Any], float | None]:
-        """Return the status after this look, and when to look again."""
+    ) -> tuple[dict[str, Any], float | None, str | None]:
+        """Return the status after this look, when to look again, and what could not be done."""
         try:
             model = to_model(parse(live))
             state = report.state_from_status(before)
             outcome = await reconcile(model, state, runtime=self._runtime, now=now)
         except (InvalidResourceError, NameTakenError) as error:
-            return await self._refused(live, before, str(error), now), now + REFUSED_RETRY_S
-        return self._status(model, outcome, before, now), outcome.decision.wake_at
+            return await self._refused(live, before, str(error), now), now + REFUSED_RETRY_S, None
+        after = self._status(model, outcome, before, now)
+        return after, outcome.decision.wake_at, outcome.trouble
 
     def _status(
         self, model: Model, outcome: Outcome, before: Mapping[str, Any], now: float
@@ -158,12 +164,13 @@ class Controller:
         news = decision_event(live, before, after, now)
         if news is None:
             return
-        log.info("%s", news["reason"], extra={"model": live["metadata"]["name"]})
+        meta = live["metadata"]
+        log.info("%s/%s: %s: %s", meta["namespace"], meta["name"], news["reason"], news["note"])
         try:
             await self._api.create(EVENTS, news)
         except ApiError as error:
             # The status, which decides, is stored; an event only tells.
-            log.warning("event not posted: %s", error)
+            log.warning("%s/%s: event not posted: %s", meta["namespace"], meta["name"], error)
 
     async def _work(self) -> None:
         while True:

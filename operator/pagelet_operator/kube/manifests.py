@@ -12,6 +12,7 @@ withdrawal restart nothing. Pods meet the "restricted" Pod Security Standard
 (https://kubernetes.io/docs/concepts/security/pod-security-standards/).
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from pagelet_operator.kube.api import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICE
 MODEL_LABEL = "pagelet.dev/model"
 REVISION_LABEL = "pagelet.dev/revision"
 ROLE_LABEL = "pagelet.dev/role"
+
+SNAPSHOT_ANNOTATION = "pagelet.dev/snapshot"
+"""On a Deployment: what its ControllerRevision holds, so that either can be lost."""
 
 ENGINE_PORT = 8000
 SERVICE_PORT = 80
@@ -67,10 +71,28 @@ def endpoint(ref: ModelRef) -> str:
     return f"http://{ref.name}.{ref.namespace}.svc/v1"
 
 
+def snapshot(template: Template, pod: Mapping[str, Any]) -> Object:
+    """Return what a revision is: its part of the spec and the pod made of it."""
+    return {"template": dict(template), "podTemplate": dict(pod)}
+
+
+def snapshot_of(replicas: Mapping[str, Any]) -> Object | None:
+    """Return the snapshot in a Deployment's annotation, or None if there is none to use."""
+    text = replicas["metadata"].get("annotations", {}).get(SNAPSHOT_ANNOTATION, "")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    complete = isinstance(found, dict) and all(
+        isinstance(found.get(key), dict) for key in ("template", "podTemplate")
+    )
+    return found if complete else None
+
+
 def controller_revision(
-    owner: Owner, revision: str, template: Template, pod: Mapping[str, Any], number: int
+    owner: Owner, revision: str, data: Mapping[str, Any], number: int
 ) -> Object:
-    """Return the snapshot of a revision: its part of the spec and the pod made of it.
+    """Return the object that keeps a revision's snapshot.
 
     The API server never lets `data` change.
     """
@@ -79,16 +101,18 @@ def controller_revision(
         "kind": CONTROLLER_REVISIONS.kind,
         "metadata": _metadata(owner, revision, revision),
         "revision": number,
-        "data": {"template": dict(template), "podTemplate": dict(pod)},
+        "data": dict(data),
     }
 
 
-def deployment(owner: Owner, item: RevisionPlan, pod: Mapping[str, Any]) -> Object:
-    """Return the replicas of a revision."""
+def deployment(owner: Owner, item: RevisionPlan, data: Mapping[str, Any]) -> Object:
+    """Return the replicas of a revision, made from its snapshot."""
+    metadata = _metadata(owner, item.revision, item.revision, item.role)
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
     return {
         "apiVersion": DEPLOYMENTS.api_version,
         "kind": DEPLOYMENTS.kind,
-        "metadata": _metadata(owner, item.revision, item.revision, item.role),
+        "metadata": metadata | {"annotations": {SNAPSHOT_ANNOTATION: text}},
         "spec": {
             "replicas": item.replicas,
             "revisionHistoryLimit": 1,
@@ -98,7 +122,7 @@ def deployment(owner: Owner, item: RevisionPlan, pod: Mapping[str, Any]) -> Obje
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
             },
-            "template": dict(pod),
+            "template": dict(data["podTemplate"]),
         },
     }
 
@@ -132,7 +156,7 @@ def pod_template(name: str, revision: str, template: Template, default_image: st
         "tolerations": [
             item.model_dump(by_alias=True, exclude_none=True) for item in pod.tolerations
         ],
-        "affinity": pod.affinity,
+        "affinity": pod.affinity and pod.affinity.model_dump(by_alias=True, exclude_none=True),
         "imagePullSecrets": [{"name": item.name} for item in pod.image_pull_secrets],
         "runtimeClassName": pod.runtime_class_name,
         "priorityClassName": pod.priority_class_name,

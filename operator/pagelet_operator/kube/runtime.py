@@ -1,18 +1,27 @@
 """Replicas and traffic in a Kubernetes cluster: `ports.Runtime` by server-side apply."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pagelet_operator.core.model import Fleet, Model, ModelRef, Plan, RevisionPlan
+from pagelet_operator.core.model import (
+    Fleet,
+    Model,
+    ModelRef,
+    Plan,
+    RevisionFleet,
+    RevisionPlan,
+    Role,
+)
 from pagelet_operator.kube import manifests
 from pagelet_operator.kube.api import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     SERVICES,
     Api,
-    ConflictError,
+    ApiError,
     Kind,
-    NotFoundError,
+    NoAnswerError,
     Object,
     RefusedError,
     owned_by,
@@ -20,7 +29,7 @@ from pagelet_operator.kube.api import (
 from pagelet_operator.kube.drift import differs
 from pagelet_operator.kube.manifests import REVISION_LABEL, Owner
 from pagelet_operator.kube.world import CHILDREN, World, read
-from pagelet_operator.ports import UnavailableError
+from pagelet_operator.ports import IncompleteError
 
 Desired = list[tuple[Kind, Object]]
 
@@ -45,8 +54,8 @@ class KubeRuntime:
         self._engine_image = engine_image
         # What was observed last, so that `apply` compares with what was decided on.
         self._worlds: dict[ModelRef, World] = {}
-        # What the API server says about revisions that it will not store, while it says so.
-        self._refused: dict[tuple[ModelRef, str], str] = {}
+        # Why objects of revisions could not be written at the last `apply`.
+        self._refused: dict[ModelRef, Mapping[str, Exception]] = {}
 
     async def observe(self, ref: ModelRef) -> Fleet:
         """Return every revision of the model that exists, complete or not at all.
@@ -56,9 +65,10 @@ class KubeRuntime:
         """
         world = await read(self._api, ref)
         self._worlds[ref] = world
+        refused = self._refused.get(ref, {})
         return Fleet(
             {
-                name: replace(seen, failure=self._refused.get((ref, name), seen.failure))
+                name: _with_refusal(seen, refused.get(name))
                 for name, seen in world.fleet().revisions.items()
             }
         )
@@ -68,8 +78,9 @@ class KubeRuntime:
 
         Raises:
             NameTakenError: An object of somebody else is in the way; nothing was written.
-            UnavailableError: The API server did not answer, or refused a new revision, which
-                the next `observe` reports as that revision's failure.
+            IncompleteError: Some objects could not be written; all others were. What the server
+                says of a revision, the next `observe` says as well.
+            UnavailableError: The API server did not answer.
         """
         world = self._worlds.pop(model.ref, None) or await read(self._api, model.ref)
         if world.owner is None:
@@ -81,99 +92,123 @@ class KubeRuntime:
             for kind, body in desired
             if _needs_apply(kind, body, world.live(kind, body["metadata"]["name"]))
         ]
-        await self._check_names(world, changed)
-        news = [text for kind, body in changed if (text := await self._put(model.ref, kind, body))]
-        await self._remove(world, {(kind, body["metadata"]["name"]) for kind, body in desired})
-        if news:
-            raise UnavailableError(news[0])
+        going = await self._check_names(world, changed)
+        troubles = list(going.values())
+        refused: dict[str, Exception] = {}
+        for kind, body in changed:
+            if (kind, body["metadata"]["name"]) in going:
+                continue
+            error = await self._put(kind, body)
+            if error is not None:
+                troubles.append(str(error))
+                refused.setdefault(body["metadata"]["labels"].get(REVISION_LABEL, ""), error)
+        # Asked anew at every look, so what is refused no more is forgotten here.
+        self._refused[model.ref] = refused
+        if "" not in refused:  # Else the model's Service may still lead to what would go.
+            planned = {(kind, body["metadata"]["name"]) for kind, body in desired}
+            troubles += await self._remove(world, planned)
+        if troubles:
+            raise IncompleteError("; ".join(dict.fromkeys(troubles)))
         return self.writes - before
 
     def forget(self, ref: ModelRef) -> None:
         """Drop what is remembered of a model that is gone."""
         self._worlds.pop(ref, None)
-        self._refused = {key: text for key, text in self._refused.items() if key[0] != ref}
+        self._refused.pop(ref, None)
 
     def _desired(self, owner: Owner, model: Model, plan: Plan, world: World) -> Desired:
         desired: Desired = []
         for item in plan.revisions:
-            snapshot = world.live(CONTROLLER_REVISIONS, item.revision) or self._snapshot(
-                owner, model, item
-            )
-            pod = snapshot["data"]["podTemplate"]
+            if item.role is Role.RETIRED and world.live(DEPLOYMENTS, item.revision) is None:
+                continue  # Nothing to keep warm, nor to drain.
+            data = world.snapshot(item.revision) or self._snapshot(owner, item)
+            stored = manifests.controller_revision(owner, item.revision, data, model.generation)
             desired += [
-                (CONTROLLER_REVISIONS, snapshot),
-                (DEPLOYMENTS, manifests.deployment(owner, item, pod)),
+                (CONTROLLER_REVISIONS, stored),
+                (DEPLOYMENTS, manifests.deployment(owner, item, data)),
                 (SERVICES, manifests.revision_service(owner, item)),
             ]
         service = manifests.model_service(owner, plan)
         return [*desired, *([(SERVICES, service)] if service else [])]
 
-    def _snapshot(self, owner: Owner, model: Model, item: RevisionPlan) -> Object:
+    def _snapshot(self, owner: Owner, item: RevisionPlan) -> Object:
         pod = manifests.pod_template(
             owner.ref.name, item.revision, item.template, self._engine_image
         )
-        return manifests.controller_revision(
-            owner, item.revision, item.template, pod, model.generation
-        )
+        return manifests.snapshot(item.template, pod)
 
-    async def _check_names(self, world: World, changed: Desired) -> None:
-        """Refuse to take over what is not ours: apply would silently merge into it."""
+    async def _check_names(self, world: World, changed: Desired) -> dict[tuple[Kind, str], str]:
+        """Refuse to take over what is not ours: apply would silently merge into it.
+
+        Returns:
+            Objects that cannot be written yet, since a namesake is on its way out.
+        """
         assert world.owner is not None
+        going = {}
         for kind, body in changed:
             meta = body["metadata"]
             if world.live(kind, meta["name"]) is not None:
                 continue
             found = await self._api.get(kind, meta["namespace"], meta["name"])
-            if found is None:
+            # Ours, and not in the list: it lost its label, which applying puts back.
+            if found is None or _is_ours(found, world.owner):
                 continue
-            if _is_going(found, world.owner):
-                raise UnavailableError(f"{kind.kind} {meta['name']} is still being removed")
-            raise NameTakenError(
-                f"{kind.kind} {meta['name']} exists and is not this ModelDeployment's; rename "
-                f"one of the two"
-            )
+            if not _is_going(found, world.owner):
+                raise NameTakenError(
+                    f"{kind.kind} {meta['name']} exists and is not this ModelDeployment's; "
+                    f"rename one of the two"
+                )
+            going[kind, meta["name"]] = f"{kind.kind} {meta['name']} is still being removed"
+        return going
 
-    async def _put(self, ref: ModelRef, kind: Kind, body: Object) -> str | None:
-        """Apply one object; return the sentence if the server newly refuses its revision."""
-        revision = body["metadata"]["labels"].get(REVISION_LABEL)
-        key = (ref, str(revision))
+    async def _put(self, kind: Kind, body: Object) -> ApiError | None:
+        """Apply one object; return why the server would not, if it would not."""
         try:
             await self._api.apply(kind, body)
-        except RefusedError as error:
-            if revision is None:
-                raise UnavailableError(str(error)) from error
-            known = self._refused.get(key)
-            self._refused[key] = str(error)
-            return None if known == str(error) else str(error)
-        except (ConflictError, NotFoundError) as error:
-            # It changed under our hands, or its namespace is going: look again.
-            raise UnavailableError(str(error)) from error
+        except NoAnswerError:
+            raise  # The other objects would only wait for the same silence.
+        except ApiError as error:
+            return error
         self.writes += 1
-        if kind is DEPLOYMENTS:
-            self._refused.pop(key, None)
         return None
 
-    async def _remove(self, world: World, planned: set[tuple[Kind, str]]) -> None:
+    async def _remove(self, world: World, planned: set[tuple[Kind, str]]) -> list[str]:
+        troubles = []
         for kind in CHILDREN:
             for name, item in world.children[kind].items():
-                if (kind, name) not in planned:
+                if (kind, name) in planned:
+                    continue
+                try:
                     await self._api.delete(kind, item)
                     self.writes += 1
+                except NoAnswerError:
+                    raise
+                except ApiError as error:
+                    troubles.append(str(error))
+        return troubles
+
+
+def _with_refusal(seen: RevisionFleet, error: Exception | None) -> RevisionFleet:
+    """Say what the server last said of the revision: for good, or for now."""
+    if isinstance(error, RefusedError):
+        return replace(seen, failure=str(error))
+    return seen if error is None else replace(seen, blocked=str(error))
 
 
 def _needs_apply(kind: Kind, desired: Object, live: Object | None) -> bool:
     if live is None:
         return True
-    # A snapshot never changes, and the desired one is the live one.
+    # A snapshot never changes: the desired one was taken from the live one.
     return kind is not CONTROLLER_REVISIONS and differs(desired, live)
+
+
+def _is_ours(found: dict[str, Any], owner: Owner) -> bool:
+    return owned_by(found, owner.uid) and "deletionTimestamp" not in found["metadata"]
 
 
 def _is_going(found: dict[str, Any], owner: Owner) -> bool:
     """Whether the object is ours and ends, or belonged to a namesake that was deleted."""
-    meta = found["metadata"]
-    if owned_by(found, owner.uid):
-        return True
     return any(
         reference["kind"] == "ModelDeployment" and reference["name"] == owner.ref.name
-        for reference in meta.get("ownerReferences", ())
+        for reference in found["metadata"].get("ownerReferences", ())
     )

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pagelet_operator.core.model import Fleet, ModelRef, RevisionFleet
+from pagelet_operator.core.model import Fleet, ModelRef, RevisionFleet, Role
+from pagelet_operator.kube import manifests
 from pagelet_operator.kube.api import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
@@ -21,6 +22,7 @@ from pagelet_operator.kube.manifests import (
     CONTAINER,
     ENGINE_PORT,
     REVISION_LABEL,
+    ROLE_LABEL,
     Owner,
     selector,
 )
@@ -47,18 +49,28 @@ class World:
         return self.children[kind].get(name)
 
     def fleet(self) -> Fleet:
-        """Return every revision that has a snapshot, with its replicas and ready endpoints."""
-        snapshots = self.children[CONTROLLER_REVISIONS]
-        return Fleet({name: self._revision(name, item) for name, item in snapshots.items()})
+        """Return every revision whose making is known, with its replicas and ready endpoints."""
+        names = dict.fromkeys((*self.children[CONTROLLER_REVISIONS], *self.children[DEPLOYMENTS]))
+        found = ((name, self.snapshot(name)) for name in names)
+        return Fleet({name: self._revision(name, data) for name, data in found if data})
+
+    def snapshot(self, name: str) -> Object | None:
+        """Return what the revision was made from; its Deployment knows it, too."""
+        stored = self.live(CONTROLLER_REVISIONS, name)
+        if stored is not None:
+            return dict(stored["data"])
+        replicas = self.live(DEPLOYMENTS, name)
+        return manifests.snapshot_of(replicas) if replicas else None
 
     def _revision(self, name: str, snapshot: Object) -> RevisionFleet:
         replicas = self.live(DEPLOYMENTS, name)
         pods = [pod for pod in self.pods if _belongs(pod, name)]
         return RevisionFleet(
             revision=name,
-            template=snapshot["data"]["template"],
+            template=snapshot["template"],
             replicas=replicas["spec"]["replicas"] if replicas else 0,
             endpoints=tuple(sorted(_url(pod) for pod in pods if _is_ready(pod))),
+            role=_role(replicas),
             failure=next(filter(None, map(_failure, pods)), None),
         )
 
@@ -79,6 +91,11 @@ async def read(api: Api, ref: ModelRef) -> World:
     )
     owned = {kind: _owned(items, owner.uid) for kind, items in zip(CHILDREN, children, strict=True)}
     return World(owner, owned, tuple(pods))
+
+
+def _role(replicas: Object | None) -> Role | None:
+    label = replicas["metadata"].get("labels", {}).get(ROLE_LABEL) if replicas else None
+    return Role(label) if label in set(Role) else None
 
 
 def _owned(items: Iterable[Object], uid: str) -> dict[str, Object]:

@@ -16,6 +16,7 @@ from pagelet_operator.core.model import (
     Plan,
     RevisionFleet,
     RevisionPlan,
+    Role,
     Template,
 )
 from pagelet_operator.local.devices import least_used
@@ -47,6 +48,8 @@ class _Revision:
     """One revision's replicas, and what they were made from."""
 
     template: Template
+    role: Role | None = None
+    """As of the last plan."""
     replicas: list[_Replica] = field(default_factory=list)
     started: int = 0
     """Replicas ever started: numbers the next one, so that no two share a log."""
@@ -148,6 +151,7 @@ class ProcessRuntime:
         self, model: Model, item: RevisionPlan, revisions: dict[str, _Revision]
     ) -> int:
         revision = revisions.setdefault(item.revision, _Revision(item.template))
+        revision.role = item.role
         missing = max(0, item.replicas - len(revision.replicas))
         for _ in range(missing):
             revision.replicas.append(self._replica(model, item, revision))
@@ -221,6 +225,7 @@ def _observed(name: str, revision: _Revision) -> RevisionFleet:
         revision=name,
         template=revision.template,
         replicas=len(services),
+        role=revision.role,
         endpoints=tuple(sorted(s.endpoint for s in services if s.endpoint is not None)),
         failure=next((s.failure for s in services if s.failure is not None), None),
     )

@@ -58,6 +58,24 @@ def test_a_status_of_another_making_starts_over(stored):
     assert conditions_from_status({"rollout": {"phase": "Dancing"}}) == ()
 
 
+def test_what_another_version_wrote_beside_it_or_wrongly_elsewhere_costs_no_memory():
+    stored = write(RolloutState(phase=Phase.STABLE, stable="chat-a"))[1]
+    changed = stored | {"later": 1, "traffic": "none", "conditions": [{"type": 5}]}
+    changed["rollout"] = stored["rollout"] | {"later": {"a": 1}}
+    assert state_from_status(changed).stable == "chat-a"
+    assert conditions_from_status(changed) == ()
+
+
+def test_the_conditions_of_others_are_carried_through_as_they_are():
+    theirs = {"type": "Audited", "status": "True", "reason": "Fine", "extra": [1]}
+    before = {"conditions": [theirs]}
+    stored = write(RolloutState(phase=Phase.STABLE, stable="chat-a"), before=before)[1]
+    assert stored["conditions"][-1] == theirs
+    assert rejected_status("no", 2, stored, 2000.0)["conditions"][-1] == theirs
+    ours = [item for item in stored["conditions"] if item != theirs]
+    assert len({item["type"] for item in ours}) == len(ours) == 5
+
+
 def test_the_status_says_what_kubectl_shows():
     stored = write(RolloutState(phase=Phase.STABLE, stable="chat-a"))[1]
     assert stored["stable"] == {

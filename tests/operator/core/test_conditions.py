@@ -18,7 +18,8 @@ def test_a_served_model_is_accepted_and_ready_and_neither_moving_nor_stuck():
     outcome = decide(a_model("chat-a"), SERVING, a_fleet({"chat-a": 1}), 0.0)
     found = by_type(conditions(outcome, 3, (), 10.0))
     assert {name: item.status for name, item in found.items()} == {
-        "Accepted": "True", "Ready": "True", "Progressing": "False", "Stalled": "False",
+        "Accepted": "True", "Applied": "True", "Ready": "True", "Progressing": "False",
+        "Stalled": "False",
     }  # fmt: skip
     assert all(item.observed_generation == 3 for item in found.values())
 

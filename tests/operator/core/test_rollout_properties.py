@@ -25,6 +25,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.state = RolloutState()
         self.before = RolloutState()
         self.fleet: dict[str, int] = {}
+        self.roles: dict[str, Role] = {}
         self.broken: set[str] = set()
         self.decision: Decision | None = None
         self.spec_changed = False
@@ -36,11 +37,27 @@ class RolloutMachine(RuleBasedStateMachine):
     def reconcile(self) -> None:
         self.before = self.state
         failures = {name.replace("-", "_"): "broken" for name in self.broken & set(self.fleet)}
-        self.seen = a_fleet(self.fleet, **failures)
+        self.seen = a_fleet(self.fleet, self.roles, **failures)
         model = a_model(self.target, replicas=self.replicas)
         self.decision = step(self.state, model, self.seen, self.now)
         self.state = self.decision.state
         self.fleet = {name: self.fleet.get(name, 0) for name in self.decision.roles}
+        self.roles = dict(self.decision.roles)
+
+    @rule()
+    def memory_is_lost(self) -> None:
+        served = self.state.stable
+        self.state = RolloutState()
+        self.reconcile()
+        assert self.state.stable == served or served is None
+        assert served is None or self.decision.weights[served] > 0
+
+    @rule()
+    def memory_is_lost_and_so_are_the_marks(self) -> None:
+        served = {name for name, ready in self.fleet.items() if ready} - self.broken
+        self.state, self.roles = RolloutState(), {}
+        self.reconcile()
+        assert not served or served & set(self.decision.roles)
 
     @rule(revision=st.sampled_from(REVISIONS))
     def edit_the_spec(self, revision: str) -> None:
@@ -121,10 +138,25 @@ class RolloutMachine(RuleBasedStateMachine):
         """Only what the spec asks for is promoted, ready; the stable before it stays warm."""
         if self.before.stable == self.state.stable or self.decision is None:
             return
+        if self.before.stable is None and self.marked(self.state.stable):
+            return
+        if self.before.stable is None and self.seen.ready(self.target) == 0:
+            assert self.seen.ready(self.state.stable) >= 1, "adopted for want of another"
+            return
         assert self.state.stable == self.target
         assert self.seen.ready(self.state.stable) >= 1
         if self.before.stable is not None:
             assert self.decision.roles[self.before.stable] is Role.RETIRED
+
+    def marked(self, revision: str) -> bool:
+        return self.seen.revisions[revision].role is Role.STABLE
+
+    @invariant()
+    def while_nothing_is_stable_what_answers_is_not_removed(self) -> None:
+        if self.decision is None or self.state.stable is not None:
+            return
+        answers = {name for name, item in self.seen.revisions.items() if item.ready}
+        assert not answers or answers & set(self.decision.roles)
 
     @invariant()
     def a_broken_revision_never_gets_traffic_from_a_healthy_one(self) -> None:
@@ -155,7 +187,7 @@ class RolloutMachine(RuleBasedStateMachine):
             return
         model = a_model(self.target, replicas=self.replicas)
         broken = {name.replace("-", "_"): "broken" for name in self.broken & set(self.fleet)}
-        fleet = a_fleet(self.fleet, **broken)
+        fleet = a_fleet(self.fleet, self.roles, **broken)
         settled = step(self.state, model, fleet, self.now)
         until = min(until, (settled.wake_at or until) - 1e-3)
         later = step(settled.state, model, fleet, max(self.now, until))

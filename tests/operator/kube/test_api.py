@@ -16,6 +16,7 @@ from pagelet_operator.kube.api import (
     ApiError,
     ApiUnavailableError,
     ConflictError,
+    ForbiddenError,
     Kind,
     NotFoundError,
     RefusedError,
@@ -54,7 +55,7 @@ def test_paths_are_the_api_servers(
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (400, RefusedError), (401, ApiUnavailableError), (403, ApiUnavailableError),
+        (400, RefusedError), (401, ApiUnavailableError), (403, ForbiddenError),
         (404, NotFoundError), (409, ConflictError), (413, RefusedError), (422, RefusedError),
         (429, ApiUnavailableError), (500, ApiUnavailableError), (503, ApiUnavailableError),
         (504, ApiUnavailableError),
@@ -67,7 +68,7 @@ async def test_a_status_means_who_can_do_what_about_it(
     with pytest.raises(error, match=f"the server's own words .HTTP {status}.") as raised:
         await api.apply(DEPLOYMENTS, BODY)
     assert type(raised.value) is error
-    assert isinstance(raised.value, UnavailableError) == (error is ApiUnavailableError)
+    assert isinstance(raised.value, UnavailableError) == issubclass(error, ApiUnavailableError)
 
 
 async def test_the_servers_wish_for_a_pause_is_kept(api: Api, kmock: kmock.RawHandler) -> None:
@@ -180,3 +181,12 @@ async def test_a_kubeconfig_says_where_the_server_is_and_who_asks(tmp_path: Any)
     configuration = await load_configuration(str(path))
     assert configuration.host == "https://10.0.0.1:6443"
     assert configuration.api_key["BearerToken"] == "Bearer secret"
+
+
+async def test_a_field_the_schema_does_not_know_is_refused_whatever_the_status_says(
+    api: Api, kmock: kmock.RawHandler
+) -> None:
+    words = "failed to create typed patch object: .spec.x: field not declared in schema"
+    kmock[f"patch {ONE}"] << 500 << {"message": words}
+    with pytest.raises(RefusedError, match="not declared"):
+        await api.apply(DEPLOYMENTS, BODY)

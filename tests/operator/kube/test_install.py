@@ -17,6 +17,26 @@ def test_no_right_is_a_wildcard_and_none_is_on_secrets() -> None:
         assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"])
 
 
+def test_the_rights_are_exactly_these() -> None:
+    writes = {"get", "list", "create", "patch", "delete"}
+    found = {
+        f"{group}/{resource}": set(rule["verbs"])
+        for rule in RULES
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert found == {
+        "pagelet.dev/modeldeployments": {"get", "list", "watch"},
+        "pagelet.dev/modeldeployments/status": {"update"},
+        "pagelet.dev/modeldeployments/finalizers": {"update"},
+        "apps/deployments": writes | {"watch"},
+        "apps/controllerrevisions": writes,
+        "/services": writes | {"watch"},
+        "/pods": {"list", "watch"},
+        "events.k8s.io/events": {"create"},
+    }
+
+
 def test_the_operator_runs_alone_and_the_old_one_ends_before_the_new_one_starts() -> None:
     spec = next(item for item in install() if item["kind"] == "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})

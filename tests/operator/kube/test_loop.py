@@ -64,7 +64,8 @@ async def test_a_resource_becomes_a_deployment_services_a_snapshot_and_status(
         assert set(operator.objects(SNAPSHOTS)) >= {revision}
         assert status["observedGeneration"] == 1
         assert {c["type"]: c["status"] for c in status["conditions"]} == {
-            "Accepted": "True", "Ready": "False", "Progressing": "True", "Stalled": "False",
+            "Accepted": "True", "Applied": "True", "Ready": "False", "Progressing": "True",
+            "Stalled": "False",
         }  # fmt: skip
         assert "endpoint" not in status
 

@@ -29,7 +29,7 @@ def ended(code: int, message: str, *, last: bool = True, **more: Any) -> dict[st
 
 
 def world(*pods: dict[str, Any], replicas: int | None = 1) -> World:
-    deployment = {"spec": {"replicas": replicas}}
+    deployment = {"metadata": {"labels": {}}, "spec": {"replicas": replicas}}
     return World(
         OWNER,
         {
