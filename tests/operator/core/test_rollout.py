@@ -182,3 +182,31 @@ def test_fewer_steps_in_mid_rollout_hold_the_last_one():
     shorter = replace(POLICY, steps=POLICY.steps[:1])
     decision = step(last.state, a_model(B, rollout=shorter), a_fleet({A: 1, B: 1}), 221.0)
     assert decision.weights == {A: 95, B: 5}
+
+
+def test_without_memory_what_is_marked_stable_stays_stable_and_the_rollout_starts_over():
+    fleet = a_fleet({A: 1, B: 1}, {A: Role.STABLE, B: Role.CANARY})
+    decision = step(RolloutState(), a_model(B), fleet, 50.0)
+    assert decision.roles == {A: Role.STABLE, B: Role.CANARY}
+    assert decision.weights == {A: 95, B: 5}
+
+
+def test_without_memory_or_marks_what_alone_answers_is_adopted():
+    decision = step(RolloutState(), a_model(C), a_fleet({A: 1, B: 0}), 50.0)
+    assert decision.weights == {A: 100, C: 0}
+
+
+def test_without_memory_a_target_that_answers_itself_needs_no_other():
+    decision = step(RolloutState(), a_model(B), a_fleet({A: 1, B: 1}), 50.0)
+    assert decision.weights == {B: 100}
+
+
+def test_what_blocks_a_canary_is_said_while_it_waits_and_when_it_is_withdrawn():
+    fleet = a_fleet({A: 1, B: 0})
+    held = replace(fleet.revisions[B], blocked="exceeded quota")
+    fleet = replace(fleet, revisions={**fleet.revisions, B: held})
+    waiting = step(stable_a(), a_model(B), fleet, 0.0)
+    assert waiting.state.message.endswith(": exceeded quota")
+    failed = step(waiting.state, a_model(B), fleet, POLICY.progress_deadline_s)
+    assert (failed.reason, failed.state.failed) == ("ProgressDeadlineExceeded", B)
+    assert failed.state.message.endswith(": exceeded quota")

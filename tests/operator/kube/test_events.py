@@ -63,3 +63,13 @@ def test_the_name_is_of_the_version_that_was_decided_on_and_the_note_fits() -> N
     assert built["metadata"] == {"name": "chat.7", "namespace": "models"}
     assert len(built["note"]) == MAX_NOTE
     assert built["eventTime"] == "1970-01-01T00:00:01.500000Z"
+
+
+def test_a_write_that_fails_is_told_once_and_as_a_warning() -> None:
+    failed = {"type": "Applied", "status": "False", "reason": "WriteFailed", "message": "a quota"}
+    after = status("CanaryNotReady")
+    after["conditions"].append(failed)
+    found = decision_event(RESOURCE, {}, after, 0.0)
+    assert found is not None
+    assert (found["reason"], found["note"], found["type"]) == ("WriteFailed", "a quota", "Warning")
+    assert decision_event(RESOURCE, after, after, 0.0) is None

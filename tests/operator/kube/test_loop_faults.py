@@ -134,14 +134,17 @@ async def test_a_status_write_that_fails_is_repeated_from_a_fresh_read(
 
 
 async def test_an_event_that_cannot_be_posted_costs_nothing_but_the_event(
-    kmock: kmock.RawHandler,
+    kmock: kmock.RawHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", loop.__name__)
     kmock[f"get {ROOT}/modeldeployments"] << {"metadata": {}, "items": [a_model()]}
     kmock[f"get {ONE}"] << a_model()
     kmock[f"put {ONE}/status"] << {"kind": "ModelDeployment"}
     kmock["post /apis/events.k8s.io/v1/namespaces/n/events"] << 403 << {"message": "no"}
     async with controlling(kmock) as (_, metrics):
         await until(lambda: b"last_success_timestamp_seconds{" in metrics.exposition())
+    assert any(line.startswith("n/chat: Invalid: ") for line in caplog.messages)
+    assert any(line.startswith("n/chat: event not posted: ") for line in caplog.messages)
 
 
 async def test_a_list_that_fails_is_repeated_and_readiness_waits_for_it(
