@@ -124,6 +124,8 @@ async def test_a_first_revision_says_why_and_recovers_once_it_is_allowed(
             if await allowed():
                 break
         assert operator.condition("Applied")["status"] == "True"
+        await operator.turn()
+        assert operator.condition("Ready")["message"] == f"{revision} has 0 of 1 replicas ready"
         make_ready(cluster, namespace, revision)
         assert (await operator.turn())["stable"]["revision"] == revision
         assert "quota" not in str(operator.status())
