@@ -38,11 +38,6 @@ EXIT_PEER_CLOSED = 0
 EXIT_BUG = 1
 EXIT_CONFIG = 2
 
-SPIN_COUNT = "1000"
-"""How often an idle OpenMP thread looks for work before it sleeps.
-PERF: libgomp's default spins for milliseconds, on a core the other thread may need: with the
-machine also busy serving HTTP, throughput fell to half and less."""
-
 Inbox = queue.SimpleQueue[Command]
 
 
@@ -76,9 +71,8 @@ def _parse_config(text: str) -> EngineConfig:
 
 
 def _build(config: EngineConfig, connection: socket.socket) -> "Engine":
-    # Imported here, after the variable libgomp reads while it is loaded, and after the reader
-    # thread: importing torch takes a second, in which the peer may already leave.
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    # Imported here, after the reader thread: importing torch takes a second, in which the peer
+    # may already leave.
     write_message(connection, Stage("importing torch"))
     from pagelet_engine.engine import build_engine
 

@@ -37,6 +37,14 @@ SETTLE_S = 0.5
 the file ten times a second; until it has, it may still send requests to that replica."""
 
 
+SHARED_CORES = {"GOMP_SPINCOUNT": "1000"}
+"""How often an idle OpenMP thread looks for work before it sleeps.
+PERF: on one machine two revisions share the cores during a rollout, and libgomp's default spins
+for milliseconds on a core the other engine needs: 60 against 17 output tok/s (2 Zen 4 cores,
+load 3). An engine that has its cores to itself loses 15 % by it (benchmarks/LOG.md), so
+`pagelet serve` leaves the default, and whoever sets the variable is obeyed."""
+
+
 @dataclass(slots=True)
 class _Replica:
     service: Service
@@ -159,7 +167,7 @@ class ProcessRuntime:
 
     def _replica(self, model: Model, item: RevisionPlan, revision: _Revision) -> _Replica:
         spec = template_spec(item.template)
-        env = {**self._env, **{var.name: var.value for var in spec.pod.env}}
+        env = {**SHARED_CORES, **self._env, **{var.name: var.value for var in spec.pod.env}}
         gpu = None
         if spec.engine.device != "cpu" and not any(
             var.name == "CUDA_VISIBLE_DEVICES" for var in spec.pod.env
