@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from pagelet_engine.server.body import read_json
+from pagelet_engine.server.contradictions import check_options, demand_of, tools_of
 from pagelet_engine.server.disconnect import unless_disconnected
 from pagelet_engine.server.echo import Echo, echo_of
 from pagelet_engine.server.logprobs import Scores
@@ -32,22 +33,17 @@ from pagelet_engine.server.protocol import (
     CompletionRequest,
     GenerationRequest,
 )
+from pagelet_engine.server.sampling_fields import (
+    choices,
+    num_logprobs,
+    sampling_params,
+    wants_prompt_only,
+)
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.sse import EventStream, begin, chunks, merge
 from pagelet_engine.server.text_stream import TextDelta, TextOptions, TextStream, joined
 from pagelet_engine.server.tool_objects import ToolChatFormat
-from pagelet_engine.server.validation import (
-    check_model,
-    check_options,
-    check_token_ids,
-    choices,
-    demand_of,
-    num_logprobs,
-    sampling_params,
-    tools_of,
-    validate,
-    wants_prompt_only,
-)
+from pagelet_engine.server.validation import check_model, check_token_ids, validate
 from pagelet_engine.terms import Terms
 from pagelet_engine.text.tokenizer import Tokenizer
 from pagelet_engine.text.tools.demand import Tool
