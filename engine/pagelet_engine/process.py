@@ -8,7 +8,8 @@
 while idle. A `Fatal` comes before an exit with EXIT_CONFIG (the configuration is to blame) or
 EXIT_BUG. When the peer closes, the process ends at once, whatever it is doing.
 
-SIGINT is ignored: a terminal sends it to the whole group, and the API process decides.
+SIGINT and SIGTERM are ignored: a terminal sends the first to the whole group, a service manager may
+send the second to every process it finds, and the API process, which drains, decides.
 """
 
 import argparse
@@ -43,7 +44,8 @@ Inbox = queue.SimpleQueue[Command]
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until the peer closes; return the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     options = _parser().parse_args(arguments)
     connection = socket.socket(fileno=options.fd)
     inbox: Inbox = queue.SimpleQueue()

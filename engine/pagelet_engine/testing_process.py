@@ -182,7 +182,8 @@ def main() -> None:
     parser.add_argument("--fatal", help="refuse to start with this sentence")
     parser.add_argument("--fatal-is-config", action="store_true", help="... and blame the user")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     connection = socket.socket(fileno=arguments.fd)
     write_message(connection, Stage("loading weights"))
     time.sleep(arguments.load_seconds)

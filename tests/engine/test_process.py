@@ -112,8 +112,11 @@ def test_an_aborted_sequence_falls_silent_and_frees_its_blocks(peer: Peer):
             return
 
 
-def test_an_idle_engine_keeps_sending_heartbeats_and_ignores_sigint(peer: Peer):
-    peer.process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_idle_engine_keeps_sending_heartbeats_whatever_a_group_is_sent(
+    peer: Peer, number: signal.Signals
+):
+    peer.process.send_signal(number)
     assert [peer.outputs() for _ in range(3)] == [[], [], []]
     assert peer.process.poll() is None
 

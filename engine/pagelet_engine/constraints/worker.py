@@ -5,7 +5,7 @@
 `N` is one end of a UNIX socket pair, inherited from the API process. The first message is the
 `Vocabulary`; then come `Compile` and `Discard`, and go `Compiled`. The worker itself never reads
 what is in a constraint, so nothing a client sends can end it. When the peer closes, it kills its
-matcher processes and ends. SIGINT is ignored: the API process decides.
+matcher processes and ends. SIGINT and SIGTERM are ignored: the API process decides.
 """
 
 import argparse
@@ -144,7 +144,8 @@ def _cause_of_death(pid: int) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until the peer closes; return the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     parser = argparse.ArgumentParser(description="Compiles constraints and matches tokens.")
     parser.add_argument("--fd", type=int, required=True, help="inherited socket")
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -1,4 +1,4 @@
-"""Reads a request's JSON body: bounded, in time too, before anything is parsed."""
+"""Reads a request's JSON body: bounded by route, in time too, before anything is parsed."""
 
 import asyncio
 from typing import Any
@@ -13,12 +13,30 @@ MAX_CONTAINERS = 2**17
 MAX_COMMAS = 2**21
 """Commas in a large body; a prompt of token ids has one for each."""
 
+SMALL_BODY_BYTES = 1024 * 1024
+"""Largest body of a route that generates nothing: a text of 250,000 tokens, where code and prose
+have four bytes in one, or as many token ids."""
+LARGE_BODY_ROUTES = frozenset({"/v1/chat/completions", "/v1/completions"})
+"""Routes whose bodies may be as large as the server is configured for."""
+
 _READ_TIMEOUT_S = 60.0
 _INLINE_BYTES = 64 * 1024
 
 
+def body_limit(path: str, max_bytes: int) -> int:
+    """Return the largest body of the route at `path`, bytes, where no route may exceed `max_bytes`.
+
+    A route that is new has the small limit until it is named above.
+    """
+    return max_bytes if path in LARGE_BODY_ROUTES else min(max_bytes, SMALL_BODY_BYTES)
+
+
 async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
     """Return the body's JSON object.
+
+    Args:
+        request: Whose path decides how large its body may be.
+        max_bytes: Largest body of any route.
 
     Raises:
         BadRequestError: 415 not JSON by its header, 413 too large (the rest is not read), 408 too
@@ -32,7 +50,7 @@ async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
             code="unsupported_media_type",
             status=415,
         )
-    body = await _read(request, max_bytes)
+    body = await _read(request, body_limit(request.url.path, max_bytes))
     inline = len(body) <= _INLINE_BYTES
     try:
         parsed = orjson.loads(body) if inline else await asyncio.to_thread(_parse_large, body)
@@ -81,7 +99,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 def _too_large(max_bytes: int) -> BadRequestError:
     return BadRequestError(
-        f"The body is larger than {max_bytes} bytes, this server's limit.",
+        f"The body is larger than {max_bytes} bytes, the limit of this URL.",
         code="request_too_large",
         status=413,
     )

@@ -16,6 +16,8 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 128
 HEAD_TIMEOUT_S = 30.0
 """For a new connection to send its first head, and for a begun head to be complete."""
+BODY_CREDIT = 16
+"""Bytes of framing that each byte of a body may bring: a chunk of one byte has five."""
 MAX_CONNECTIONS = 4096
 _SPARE_DESCRIPTORS = 64
 
@@ -28,6 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._num_head_bytes = 0
+        """Bytes received that are no body: head, trailers, the framing of chunks."""
         self._in_head = True
         self._patience: asyncio.TimerHandle | None = None
 
@@ -45,13 +48,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; a head that does not end is refused before it fills the memory."""
-        if self._in_head:
-            self._num_head_bytes += len(data)
-            if self._patience is None:
-                self._await_head()
+        """Take bytes; a head or trailers without end are refused before they fill the memory."""
+        self._num_head_bytes += len(data)
+        if self._in_head and self._patience is None:
+            self._await_head()
         super().data_received(data)
-        if self._in_head and self._num_head_bytes > MAX_HEAD_BYTES:
+        if self._num_head_bytes > MAX_HEAD_BYTES:
             self._refuse(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
@@ -59,9 +61,23 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["state"]["abort_connection"] = self.transport.abort
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer is dropped, as it would pass for a header nobody has checked.
+
+        Source: RFC 9110, section 6.5.1.
+        """
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Count off what is body, which has limits of its own."""
+        self._num_head_bytes = max(0, self._num_head_bytes - BODY_CREDIT * len(body))
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
-        """Stop counting: what follows is the body, which has limits of its own."""
+        """Count anew: what follows is the body and what frames it."""
         self._in_head = False
+        self._num_head_bytes = 0
         self._stop_waiting()
         super().on_headers_complete()
 

@@ -1,12 +1,21 @@
 """Large bodies: what they may hold, and that nobody waits for them."""
 
+import http.client
 import json
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
-from pagelet_engine.server.body import MAX_COMMAS, MAX_CONTAINERS
+from pagelet_engine.server.access import POLICIES
+from pagelet_engine.server.body import (
+    LARGE_BODY_ROUTES,
+    MAX_COMMAS,
+    MAX_CONTAINERS,
+    SMALL_BODY_BYTES,
+    body_limit,
+)
 from server_client import request
 from server_process import echo_server
 
@@ -65,3 +74,33 @@ def test_nobody_waits_for_a_large_body(url, kind):
     sender.join()
     print(f"{kind}: {worst_s * 1000:.0f} ms")
     assert worst_s < MOST_LAG_S
+
+
+def test_only_routes_that_generate_take_large_bodies():
+    large = {path for path in POLICIES if body_limit(path, 10**9) > SMALL_BODY_BYTES}
+    assert large == LARGE_BODY_ROUTES
+    assert {body_limit(path, 7) for path in (*POLICIES, "/new")} == {7}
+
+
+@pytest.mark.parametrize(("path", "field"), [("/tokenize", "prompt"), ("/detokenize", "tokens")])
+def test_a_route_that_generates_nothing_reads_a_small_body_only(url, path, field):
+    padding = b" " * SMALL_BODY_BYTES
+    reply = request(url, "POST", path, raw=b'{"%s":"a"}' % field.encode() + padding)
+    assert (reply.status, reply.json["error"]["code"]) == (413, "request_too_large")
+    assert str(SMALL_BODY_BYTES) in reply.json["error"]["message"]
+
+
+def test_a_body_in_pieces_is_refused_at_the_limit_of_its_route(url):
+    def pieces():
+        for _ in range(64):
+            yield b" " * (SMALL_BODY_BYTES // 8)
+
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    try:
+        connection.request("POST", "/tokenize", pieces(), {"content-type": "application/json"})
+        assert connection.getresponse().status == 413
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # refused while we were still sending
+    finally:
+        connection.close()
+    assert request(url, "GET", "/livez").status == 200

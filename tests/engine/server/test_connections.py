@@ -60,6 +60,63 @@ def test_what_is_too_large_is_counted_in_bytes_and_fields():
     assert is_head_too_large([(b"", b"")] * (MAX_HEADERS + 1), b"")
 
 
+def head_of(num_fields=0, value=b"a"):
+    return OK + b"".join(b"x%d: %s\r\n" % (n, value) for n in range(num_fields)) + b"\r\n"
+
+
+def test_the_limits_on_heads_hold_on_the_wire_to_the_byte(url):
+    """`host` is one field; path, names and values count, what separates them does not."""
+    assert told(url, head_of(MAX_HEADERS - 1)) == 200
+    assert told(url, head_of(MAX_HEADERS)) == 431
+    room = MAX_HEAD_BYTES - len("/livezhostlocalhostx0")
+    assert told(url, head_of(1, b"a" * (room - 100))) == 200  # the wire has separators, too
+    assert told(url, head_of(1, b"a" * (room + 1))) == 431
+    assert told(url, b"GET /" + b"a" * MAX_HEAD_BYTES + b" HTTP/1.1\r\n\r\n") == 431
+    assert told(url, OK + b"a" * MAX_HEAD_BYTES + b": b\r\n\r\n") == 431
+
+
+CHUNKED = (
+    b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+
+
+def is_cut_off(wire, piece):
+    """Whether the server closes a connection on which `piece` comes 20,000 times."""
+    try:
+        for _ in range(20_000):
+            wire.sendall(piece)
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "piece", [b"a: b\r\n" * 1000, b"a" * 6000], ids=["many trailers", "one trailer"]
+)
+def test_trailers_without_end_are_refused_before_they_fill_the_memory(url, piece):
+    with connect(url) as wire:
+        wire.sendall(CHUNKED + b"1\r\n{\r\n0\r\n")
+        assert is_cut_off(wire, piece)
+    assert request(url, "GET", "/livez").status == 200
+
+
+def test_an_extension_of_a_chunk_without_end_is_refused(url):
+    with connect(url) as wire:
+        wire.sendall(CHUNKED + b"1;a=")
+        assert is_cut_off(wire, b"a" * 6000)
+    assert request(url, "GET", "/livez").status == 200
+
+
+def test_a_body_in_single_bytes_with_trailers_is_read(url):
+    body = b'{"model":"echo","prompt":"' + b"a" * 9000 + b'","max_tokens":1}'
+    chunks = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in body)
+    with connect(url) as wire:
+        wire.sendall(CHUNKED + chunks + b"0\r\nauthorization: Bearer x\r\n\r\n")
+        assert status_of(wire.recv(4096)) in (200, 400)  # echoed, or too long for its context
+    assert request(url, "GET", "/livez").status == 200
+
+
 def test_several_requests_on_one_connection_are_counted_apart(url):
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     for _ in range(5):

@@ -78,6 +78,20 @@ def test_open_streams_finish_while_new_requests_are_sent_elsewhere(number):
         assert server.exit_code() == 0
 
 
+def test_a_signal_to_every_process_drains_like_one_to_the_server():
+    with echo_server(*SLOW) as server:
+        url = server.wait_ready()
+        with stream(url, TEXT, body()) as events:
+            seen = [next(events)]
+            for child in server.children():
+                os.kill(child, signal.SIGTERM)
+            server.signal(signal.SIGTERM)
+            seen += events
+        assert text_of(seen) == "hello" * 12
+        assert seen[-1] == "[DONE]"
+        assert server.exit_code() == 0
+
+
 def test_the_engine_process_ends_with_the_server():
     with echo_server() as server:
         server.wait_ready()
