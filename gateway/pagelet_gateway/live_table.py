@@ -7,8 +7,10 @@ from typing import Any
 
 import structlog
 
-from pagelet_gateway.core.route_table import RouteTable, RouteTableError, parse
+from pagelet_gateway.core.route_table import RouteTable
 from pagelet_gateway.core.router import Router
+from pagelet_gateway.core.table_fields import RouteTableError
+from pagelet_gateway.core.table_parser import parse
 from pagelet_gateway.metrics import Metrics
 
 log = structlog.get_logger("pagelet.gateway")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operator_models import a_fleet, a_model
-from pagelet_gateway.core.route_table import parse
+from pagelet_gateway.core.table_parser import parse
 from pagelet_operator.core.planning import decide
 from pagelet_operator.core.rollout import RolloutState
 from pagelet_operator.core.traffic import route_table

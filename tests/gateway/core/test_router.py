@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagelet_gateway.core.retry import Failure
-from pagelet_gateway.core.route_table import RouteTable, parse
+from pagelet_gateway.core.route_table import RouteTable
 from pagelet_gateway.core.router import Router
+from pagelet_gateway.core.table_parser import parse
 
 ROLES = ("stable", "canary", "retired")
 

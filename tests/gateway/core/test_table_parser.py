@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 from pagelet_gateway.core.route_table import (
     DEFAULT_REQUEST_TIMEOUT_S,
+    BreakerPolicy,
+    Policy,
+    Quota,
     Role,
-    RouteTableError,
-    parse,
+    Stickiness,
 )
+from pagelet_gateway.core.table_fields import RouteTableError
+from pagelet_gateway.core.table_parser import parse
 
 ROOT = Path(__file__).parents[3]
 
@@ -96,6 +100,29 @@ BAD_TABLES = [
     (document(revision(endpoints=[{}])), "$.models[0].revisions[0].endpoints[0].url"),
 ]
 
+BAD_PARTS: list[tuple[dict[str, Any], str]] = [
+    ({"limits": []}, "limits"),
+    ({"limits": {"maxPromptTokens": 0}}, "limits.maxPromptTokens"),
+    ({"limits": {"maxOutputTokens": "9"}}, "limits.maxOutputTokens"),
+    ({"limits": {"tokensPerMinute": True}}, "limits.tokensPerMinute"),
+    ({"tenants": {}}, "tenants"),
+    ({"tenants": [{}]}, "tenants[0].name"),
+    ({"tenants": [{"name": "a"}, {"name": "a"}]}, "tenants[1].name"),
+    ({"tenants": [{"name": "a", "keys": [{"sha256": "ab"}]}]}, "tenants[0].keys[0].sha256"),
+    ({"tenants": [{"name": "a", "weight": 1001}]}, "tenants[0].weight"),
+    ({"tenants": [{"name": "a", "mayChooseRevision": 1}]}, "tenants[0].mayChooseRevision"),
+    ({"routing": {"policy": "Fastest"}}, "routing.policy"),
+    ({"routing": {"stickiness": None}}, "routing.stickiness"),
+    ({"routing": {"mirrorPercent": 101}}, "routing.mirrorPercent"),
+    ({"circuitBreaker": {"errorRatePercent": 0}}, "circuitBreaker.errorRatePercent"),
+    ({"circuitBreaker": {"openForSeconds": -1}}, "circuitBreaker.openForSeconds"),
+    ({"fallback": [{}]}, "fallback[0]"),
+    ({"fallback": [{"model": "a", "url": "http://b"}]}, "fallback[0]"),
+    ({"fallback": [{"url": "http://b"}]}, "fallback[0].urlModel"),
+    ({"fallback": [{"url": "b", "urlModel": "x"}]}, "fallback[0].url"),
+    ({"fallback": [{"url": "http://u:p@b", "urlModel": "x"}]}, "fallback[0].url"),
+]
+
 BAD_URLS = [
     "", "127.0.0.1:8000", "ftp://host", "http://", "http:///", "http://host/v1", "http://host?x",
     "http://user@host", "http://ho st", "http://host:0", "http://host:65536", "http://host:x",
@@ -111,6 +138,59 @@ def test_a_broken_rule_is_refused_with_the_path_of_the_field(raw, path):
     assert str(refusal.value).startswith(f"{path}: ")
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 400
+
+
+@pytest.mark.parametrize(("fields", "path"), BAD_PARTS)
+def test_a_bad_limit_tenant_or_policy_is_refused_with_its_path(fields, path):
+    with pytest.raises(RouteTableError) as refusal:
+        parse(document(**fields))
+    assert refusal.value.path == f"$.models[0].{path}"
+
+
+def test_a_key_belongs_to_one_tenant():
+    tenants = [{"name": name, "keys": [{"sha256": "a" * 64}]} for name in ("a", "b")]
+    with pytest.raises(RouteTableError, match=r"tenants\[1\].keys: 'b' has a key of 'a'"):
+        parse(document(tenants=tenants))
+
+
+def test_limits_tenants_routing_breaker_and_fallback_become_plain_data():
+    route = parse(
+        document(
+            revision(maxConcurrentRequests=7),
+            limits={"maxPromptTokens": 100, "maxOutputTokens": 50, "requestsPerMinute": 60},
+            tenants=[
+                {"name": "a", "keys": [{"sha256": "a" * 64}], "weight": 3, "priority": -1,
+                 "tokensPerMinute": 1000, "mayChooseRevision": True}
+            ],
+            routing={"policy": "PrefixAware", "stickiness": "User", "mirrorPercent": 5},
+            circuitBreaker={"consecutiveErrors": 2, "maxEjectedPercent": 0},
+            fallback=[{"model": "b"}, {"url": "https://h/v1/", "urlModel": "g", "apiKey": "s3c"}],
+            gatewayKey="k3y",
+        )
+    ).models["m"]  # fmt: skip
+    assert route.revisions[0].quota == Quota(max_concurrent_requests=7)
+    assert (route.caps.max_prompt_tokens, route.caps.max_output_tokens) == (100, 50)
+    assert route.quota == Quota(requests_per_minute=60)
+    assert route.tenants is not None
+    (tenant,) = route.tenants
+    assert (tenant.weight, tenant.priority, tenant.may_choose_revision) == (3, -1, True)
+    assert tenant.key_hashes == {"a" * 64}
+    assert tenant.quota == Quota(tokens_per_minute=1000)
+    assert route.routing.policy is Policy.PREFIX_AWARE
+    assert route.routing.stickiness is Stickiness.USER
+    assert route.breaker == BreakerPolicy(consecutive_errors=2, max_ejected_percent=0)
+    assert [(link.model, link.url) for link in route.fallback] == [
+        ("b", None),
+        (None, "https://h/v1"),
+    ]
+    assert route.gateway_key == "k3y"
+    assert "s3c" not in repr(route)
+    assert "k3y" not in repr(route)
+
+
+def test_without_tenants_anybody_and_with_an_empty_list_nobody_may():
+    assert parse(document()).models["m"].tenants is None
+    assert parse(document(tenants=[])).models["m"].tenants == ()
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
@@ -143,6 +223,9 @@ json_values = st.recursive(
 )
 FIELDS = [("models", 0, key) for key in ("name", "resource", "generation", "revisions")] + [
     ("models", 0, "revisions", 0, key) for key in ("name", "role", "weight", "endpoints")
+]
+FIELDS += [
+    ("models", 0, key) for key in ("limits", "tenants", "routing", "circuitBreaker", "fallback")
 ]
 
 
