@@ -86,7 +86,7 @@ async def create_completion(request: Request) -> Response:
         prompts = [await _token_ids(service, prompt) for prompt in body.prompt]
         constraint = await _constrain(service, body, len(prompts) * body.n, place)
         streams = _submit(service, body, prompts, arrived_at, constraint, _terms(request, body))
-        form = CompletionFormat(_envelope(service, "cmpl"), _scores(service, body))
+        form = CompletionFormat(_envelope(service, body, "cmpl"), _scores(service, body))
         return await _answer(request, body, streams, form, place)
 
 
@@ -192,8 +192,7 @@ async def _answer(
         if not body.stream:
             whole = await unless_disconnected(request.receive, _collect(streams, form))
             return Response(orjson.dumps(whole), media_type="application/json")
-        include_usage = body.stream_options is not None and body.stream_options.include_usage
-        rest = chunks(streams, form, include_usage=include_usage)
+        rest = chunks(streams, form, include_usage=_includes_usage(body))
         first = await begin(rest, request.receive, service.pace.keep_alive_s)
         open_streams.push(place.pop_all())
         return EventStream(first, rest, open_streams.pop_all(), service.pace)
@@ -210,11 +209,21 @@ async def _collect(streams: Sequence[TextStream], form: Format) -> Json:
 def _chat_format(
     service: Service, body: ChatCompletionRequest, tools: Sequence[Tool]
 ) -> ChatFormat:
-    envelope, scores = _envelope(service, "chatcmpl"), _scores(service, body)
+    envelope, scores = _envelope(service, body, "chatcmpl"), _scores(service, body)
     if not tools:
         return ChatFormat(envelope, scores)
     return ToolChatFormat(envelope, scores, [tool.name for tool in tools])
 
 
-def _envelope(service: Service, prefix: str) -> Envelope:
-    return Envelope(f"{prefix}-{uuid.uuid4().hex}", service.model_name, int(time.time()))
+def _includes_usage(body: GenerationRequest) -> bool:
+    return body.stream_options is not None and body.stream_options.include_usage
+
+
+def _envelope(service: Service, body: GenerationRequest, prefix: str) -> Envelope:
+    return Envelope(
+        f"{prefix}-{uuid.uuid4().hex}",
+        service.model_name,
+        int(time.time()),
+        service.model().fingerprint,
+        usage_follows=_includes_usage(body),
+    )

@@ -22,6 +22,10 @@ class Envelope:
     model: str
     created: int
     """Unix seconds."""
+    fingerprint: str
+    """What produced it, see `LoadedModel.fingerprint`."""
+    usage_follows: bool = False
+    """Whether a stream's last chunk brings token counts; those before say null, as OpenAI's do."""
 
 
 def usage(streams: Sequence[TextStream]) -> Json:
@@ -141,5 +145,6 @@ def _object(envelope: Envelope, kind: str, choices: list[Json]) -> Json:
         "object": kind,
         "created": envelope.created,
         "model": envelope.model,
+        "system_fingerprint": envelope.fingerprint,
         "choices": choices,
-    }
+    } | ({"usage": None} if envelope.usage_follows else {})

@@ -1,10 +1,12 @@
 """What the routes act on: one model, its engine process, its text side. Knows no HTTP."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from pagelet_engine.constraints.client import ConstraintClient
 from pagelet_engine.constraints.messages import Vocabulary
@@ -32,6 +34,9 @@ class LoadedModel:
     text: TextModel
     encoder: PromptEncoder
     limits: Ready
+    fingerprint: str
+    """Changes when equal requests with equal seeds may be answered differently: with the weights,
+    the arithmetic or the version. Tells nothing else, being a hash."""
 
     @property
     def max_model_len(self) -> int:
@@ -98,7 +103,8 @@ class Service:
     def load(self, text: TextModel, limits: Ready) -> LoadedModel:
         """Remember the loaded model; `lifecycle.serve` is the caller's to call."""
         max_model_len = min(limits.max_model_len, limits.num_blocks * limits.block_size)
-        self.loaded = LoadedModel(text, PromptEncoder(text, max_model_len=max_model_len), limits)
+        encoder = PromptEncoder(text, max_model_len=max_model_len)
+        self.loaded = LoadedModel(text, encoder, limits, _fingerprint(text, limits))
         return self.loaded
 
     def model(self) -> LoadedModel:
@@ -228,3 +234,9 @@ class Service:
             num_prompt_tokens=len(prompt),
             timer=RequestTimer(self.metrics, asyncio.get_running_loop().time, arrived_at),
         )
+
+
+def _fingerprint(text: TextModel, limits: Ready) -> str:
+    parts = (text.digest, limits.dtype, limits.device, limits.max_model_len, limits.block_size)
+    told = "\0".join((version("pagelet"), *map(str, parts)))
+    return "fp_" + hashlib.sha256(told.encode()).hexdigest()[:12]

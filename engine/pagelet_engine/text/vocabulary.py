@@ -5,7 +5,7 @@ used, since a wrong one gives a model that answers, but worse.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Backend
 
 from pagelet_engine.errors import ModelLoadError
+from pagelet_engine.model.file_digest import digest_of
 from pagelet_engine.model.gguf_metadata import GgufHeader, read_gguf_header
 from pagelet_engine.model.source import is_dummy
 from pagelet_engine.text.chat_template import ChatTemplate
@@ -51,6 +52,8 @@ class TextModel:
     tokenizer: Tokenizer
     chat_template: ChatTemplate | None
     """None: the model is not made for chat."""
+    digest: str = ""
+    """Tells its files, the weights among them, from other models' files."""
 
 
 def load_text_model(source: str, path: Path | None) -> TextModel:
@@ -64,10 +67,13 @@ def load_text_model(source: str, path: Path | None) -> TextModel:
         ModelLoadError: A file or field is missing, malformed, or of a kind not known here.
     """
     if is_dummy(source) or path is None:
-        return byte_level_model()
-    if path.is_file():
-        return gguf_text_model(read_gguf_header(path))
-    return folder_text_model(path)
+        return replace(byte_level_model(), digest=source)
+    is_file = path.is_file()
+    model = gguf_text_model(read_gguf_header(path)) if is_file else folder_text_model(path)
+    try:
+        return replace(model, digest=digest_of(path))
+    except OSError as error:
+        raise ModelLoadError(f"{path} cannot be read: {error}.") from error
 
 
 def byte_level_model() -> TextModel:

@@ -62,11 +62,22 @@ def test_a_chat_stream_opens_with_the_role_and_ends_in_a_chunk_of_its_own(url):
 def test_usage_comes_last_and_only_if_asked_for(url, path, prompt):
     body = {"model": "echo", "max_tokens": 3} | prompt
     with stream(url, path, body | {"stream_options": {"include_usage": True}}) as events:
-        last = json.loads(list(events)[-2])
+        *chunks, last = (json.loads(event) for event in list(events)[:-1])
     assert last["choices"] == []
     assert last["usage"]["completion_tokens"] == 3
+    assert {chunk.get("usage", "absent") for chunk in chunks} == {None}
     with stream(url, path, body) as events:
         assert not any("usage" in event for event in events)
+
+
+@pytest.mark.parametrize(("path", "prompt"), [(CHAT, {"messages": HELLO}), (TEXT, {"prompt": "a"})])
+def test_every_object_names_the_same_fingerprint(url, path, prompt):
+    body = {"model": "echo", "max_tokens": 2} | prompt
+    whole = request(url, "POST", path, body).json["system_fingerprint"]
+    assert whole.startswith("fp_")
+    with stream(url, path, body | {"stream_options": {"include_usage": True}}) as events:
+        found = {json.loads(event)["system_fingerprint"] for event in list(events)[:-1]}
+    assert found == {whole}
 
 
 def test_characters_of_several_tokens_arrive_whole(url):

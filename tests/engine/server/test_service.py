@@ -1,13 +1,18 @@
 """What the probes conclude from the engine process's state."""
 
+import dataclasses
+import re
+
+import msgspec
 import pytest
 
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.engine_client import EngineClient
-from pagelet_engine.messages import Submit
+from pagelet_engine.messages import Ready, Submit
 from pagelet_engine.server.auth import Caller
 from pagelet_engine.server.service import Service
 from pagelet_engine.terms import Terms
+from pagelet_engine.text.vocabulary import byte_level_model
 from server_process import echo_command
 
 
@@ -22,6 +27,31 @@ async def engine():
     await engine.start()
     yield engine
     await engine.stop()
+
+
+def fingerprint(service, digest="d", **changes):
+    limits = Ready(
+        vocab_size=9,
+        max_model_len=99,
+        num_blocks=9,
+        block_size=16,
+        dtype="float32",
+        device="cpu",
+        kv_cache_bytes=1,
+        weights_bytes=1,
+        load_seconds=0.1,
+    )
+    text = dataclasses.replace(byte_level_model(), digest=digest)
+    return service.load(text, msgspec.structs.replace(limits, **changes)).fingerprint
+
+
+def test_the_fingerprint_follows_weights_and_arithmetic_and_nothing_else(service):
+    found = fingerprint(service)
+    assert re.fullmatch("fp_[0-9a-f]{12}", found)
+    assert fingerprint(service, load_seconds=5.0, num_blocks=8) == found
+    others = [fingerprint(service, "e"), fingerprint(service, dtype="bfloat16")]
+    others += [fingerprint(service, device="cuda"), fingerprint(service, max_model_len=98)]
+    assert len({found, *others}) == 5
 
 
 async def test_a_server_without_an_engine_yet_is_live(service):
