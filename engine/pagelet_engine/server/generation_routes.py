@@ -32,6 +32,7 @@ from pagelet_engine.server.protocol import (
     ChatCompletionRequest,
     CompletionRequest,
     GenerationRequest,
+    rendering,
 )
 from pagelet_engine.server.sampling_fields import (
     choices,
@@ -64,7 +65,9 @@ async def create_chat_completion(request: Request) -> Response:
         check_model(body.model, service.model_name)
         check_options(body)
         tools = tools_of(body).tools
-        prompt = await service.model().encoder.encode_chat(body.messages, tools)
+        prompt = await service.model().encoder.encode_chat(
+            body.messages, tools, rendering(body, body.messages)
+        )
         constraint = await _constrain(service, body, body.n, place)
         streams = _submit(service, body, [prompt], arrived_at, constraint, _terms(request, body))
         form = _chat_format(service, body, tools)

@@ -12,7 +12,7 @@ from pagelet_engine.server.body import read_json
 from pagelet_engine.server.errors import BadRequestError
 from pagelet_engine.server.lifecycle import Phase
 from pagelet_engine.server.openai_objects import Json
-from pagelet_engine.server.protocol import DetokenizeRequest, TokenizeRequest
+from pagelet_engine.server.protocol import DetokenizeRequest, TokenizeRequest, rendering
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.validation import check_model, check_token_ids, validate
 
@@ -45,7 +45,9 @@ async def tokenize(request: Request) -> Response:
         check_model(body.model, service.model_name)
         model = service.model()
         if body.messages is not None and body.prompt is None:
-            token_ids = await model.encoder.encode_chat(body.messages)
+            token_ids = await model.encoder.encode_chat(
+                body.messages, rendering=rendering(body, body.messages)
+            )
         elif body.prompt is not None and body.messages is None:
             token_ids = await model.encoder.encode_prompt(body.prompt)
         else:

@@ -7,16 +7,20 @@ runs on threads of its own. A text that cannot fit whatever its tokens is refuse
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError
 from pagelet_engine.server.protocol import Message
+from pagelet_engine.text.chat_template import Rendering
 from pagelet_engine.text.tools.demand import Tool
 from pagelet_engine.text.tools.prompt import as_objects, without_tools
 from pagelet_engine.text.vocabulary import TextModel
 
 _NUM_THREADS = 2
 _TIMEOUT_S = 30.0
+
+_USUAL = Rendering()
 
 Result = TypeVar("Result")
 
@@ -37,21 +41,29 @@ class PromptEncoder:
         self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="tokenize")
 
     async def encode_chat(
-        self, messages: Sequence[Message], tools: Sequence[Tool] = ()
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        rendering: Rendering = _USUAL,
     ) -> list[int]:
-        """Return the ids that ask for the next message, of a model that may call `tools`.
+        """Return the ids of a conversation as `rendering` wants it; the model may call `tools`.
 
         Raises:
-            InvalidRequestError: The model has no chat template, or it refuses the messages.
+            InvalidRequestError: The model has no chat template, or it refuses the messages or does
+                not know a variable.
             ContextLengthError: More characters than any prompt that fits.
         """
         if self._text_model.chat_template is None:
             raise InvalidRequestError(
                 "This model has no chat template; use /v1/completions.", param="messages"
             )
+        _check_variables(rendering, self._text_model.chat_template.variables)
         num_chars = sum(len(message.content) for message in messages)
-        self._check_chars(num_chars + sum(len(str(tool)) for tool in tools), "messages")
-        return await self._off_loop(lambda: self._render_and_encode(messages, tools), "messages")
+        num_chars += sum(len(str(item)) for item in (*tools, *rendering.variables.values()))
+        self._check_chars(num_chars, "messages")
+        return await self._off_loop(
+            lambda: self._render_and_encode(messages, tools, rendering), "messages"
+        )
 
     async def encode_prompt(self, prompt: str) -> list[int]:
         """Return the ids of a raw prompt; it may hold control tokens, as it is all the caller's.
@@ -70,7 +82,9 @@ class PromptEncoder:
             lambda: tokenizer.decode(token_ids, keep_control=True), "tokens"
         )
 
-    def _render_and_encode(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
+    def _render_and_encode(
+        self, messages: Sequence[Message], tools: Sequence[Tool], rendering: Rendering
+    ) -> list[int]:
         tokenizer, template = self._text_model.tokenizer, self._text_model.chat_template
         assert template is not None, "checked by encode_chat"
         dumped = [message.model_dump(exclude_none=True) for message in messages]
@@ -78,10 +92,15 @@ class PromptEncoder:
             dumped, tools = without_tools(dumped, tools), ()
         shielded = _shielded(dumped, tokenizer.shield)
         shown = _shielded(as_objects(tools), tokenizer.shield)
+        variables = _shielded(dict(rendering.variables), tokenizer.shield)
         # Twice: the template's own text, which may repeat the messages' roles, comes on top.
-        return tokenizer.encode(
-            template.render(shielded, tools=shown, max_chars=2 * self._max_chars)
+        text = template.render(
+            shielded,
+            tools=shown,
+            rendering=replace(rendering, variables=variables),
+            max_chars=2 * self._max_chars,
         )
+        return tokenizer.encode(text)
 
     def _check_chars(self, num_chars: int, param: str) -> None:
         if num_chars > self._max_chars:
@@ -100,6 +119,16 @@ class PromptEncoder:
             raise InvalidRequestError(
                 f"{param} could not be tokenized within {_TIMEOUT_S:.0f} s.", param=param
             ) from None
+
+
+def _check_variables(rendering: Rendering, known: frozenset[str]) -> None:
+    unknown = sorted(rendering.variables.keys() - known)
+    if unknown:
+        takes = ", ".join(sorted(known)) or "none"
+        raise InvalidRequestError(
+            f"The model's chat template takes no {unknown[0]!r}; what it takes: {takes}.",
+            param="chat_template_kwargs",
+        )
 
 
 def _shielded(value: Any, shield: Callable[[str], str]) -> Any:

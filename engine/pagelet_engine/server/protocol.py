@@ -15,7 +15,9 @@ from pydantic_core import PydanticCustomError
 from pagelet_engine.core.sampling_params import MAX_LOGPROBS
 from pagelet_engine.server.constraint_fields import ResponseFormat, StructuredOutputs
 from pagelet_engine.server.strict_model import StrictModel
+from pagelet_engine.server.template_fields import TemplateFields, rendering_of
 from pagelet_engine.server.tool_fields import MAX_TOOLS, ToolCall, ToolChoice, ToolSpecs
+from pagelet_engine.text.chat_template import Rendering
 
 MAX_STOP_STRINGS = 4
 MAX_STOP_CHARS = 256
@@ -193,7 +195,7 @@ class GenerationRequest(StrictModel):
     timeout: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_S)
 
 
-class ChatCompletionRequest(GenerationRequest):
+class ChatCompletionRequest(GenerationRequest, TemplateFields):
     """Body of POST /v1/chat/completions."""
 
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
@@ -213,12 +215,22 @@ class CompletionRequest(GenerationRequest):
     echo: bool = False
 
 
-class TokenizeRequest(StrictModel):
+class TokenizeRequest(TemplateFields):
     """Body of POST /tokenize: a raw prompt, or a conversation in the model's chat format."""
 
     model: str | None = None
     prompt: str | None = None
     messages: list[Message] | None = Field(default=None, min_length=1, max_length=MAX_MESSAGES)
+
+
+def rendering(fields: TemplateFields, messages: list[Message]) -> Rendering:
+    """Return how to write `messages`, of which there is at least one.
+
+    Raises:
+        InvalidRequestError: The fields contradict each other or the last message.
+    """
+    last = messages[-1]
+    return rendering_of(fields, last.role, calls=bool(last.tool_calls))
 
 
 class DetokenizeRequest(StrictModel):

@@ -8,6 +8,7 @@ bound time; callers render off the event loop and stop waiting.
 import datetime
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import jinja2
@@ -25,6 +26,26 @@ _EXPRESSION_ERRORS = (
     AttributeError,
     RecursionError,
 )
+
+_CONTINUED_HERE = "\udbff"
+"""Marks the end of a message to be continued. A lone surrogate, so no message can hold it."""
+RESERVED = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
+"""Names that always mean the same to a template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How a conversation is to be written."""
+
+    add_generation_prompt: bool = True
+    """Whether to open the assistant's next message."""
+    continue_final_message: bool = False
+    """Whether to leave the last message open, for the model to write on; excludes the above."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """What else the template is told; names out of `ChatTemplate.variables`."""
+
+
+_USUAL = Rendering()
 
 
 class ChatTemplate:
@@ -54,6 +75,10 @@ class ChatTemplate:
             raise ModelLoadError(f"The model's chat template is not valid: {error}.") from error
         self.reads_tools = "tools" in unbound
         """Whether the template tells the model of tools by itself."""
+        self.variables = frozenset(unbound - RESERVED - environment.globals.keys())
+        """Names that the template reads and a request may set."""
+        self.source = source
+        """As it came with the model."""
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
 
     def render(
@@ -61,6 +86,7 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         *,
         tools: Sequence[Mapping[str, Any]] = (),
+        rendering: Rendering = _USUAL,
         max_chars: int,
     ) -> str:
         """Return the prompt that asks the model for the next assistant message.
@@ -68,21 +94,31 @@ class ChatTemplate:
         Args:
             messages: Each with `role` and `content`.
             tools: Functions the model may call; only for templates that read them.
+            rendering: How to end, and what else to tell the template.
             max_chars: Longest output allowed, characters.
 
         Raises:
             InvalidRequestError: The template refuses these messages, fails on them, or its
                 output is too long; concerns this request only.
         """
+        copies = [dict(message) for message in messages]
+        if rendering.continue_final_message:
+            copies[-1]["content"] += _CONTINUED_HERE
+        given = {
+            **rendering.variables,
+            **self._tokens,
+            "messages": copies,
+            "tools": list(tools) or None,
+            "add_generation_prompt": rendering.add_generation_prompt,
+        }
+        text = self._generate(given, max_chars)
+        return _up_to_mark(text) if rendering.continue_final_message else text
+
+    def _generate(self, given: dict[str, Any], max_chars: int) -> str:
         parts: list[str] = []
         num_chars = 0
         try:
-            for part in self._template.generate(
-                messages=[dict(message) for message in messages],
-                tools=list(tools) or None,
-                add_generation_prompt=True,
-                **self._tokens,
-            ):
+            for part in self._template.generate(given):
                 num_chars += len(part)
                 if num_chars > max_chars:
                     raise InvalidRequestError(
@@ -102,6 +138,17 @@ class ChatTemplate:
                 param="messages",
             ) from error
         return "".join(parts)
+
+
+def _up_to_mark(text: str) -> str:
+    start, mark, _ = text.rpartition(_CONTINUED_HERE)
+    if not mark:
+        raise InvalidRequestError(
+            "The model's chat template does not write the last message as it is, so it cannot be "
+            "continued.",
+            param="continue_final_message",
+        )
+    return start.replace(_CONTINUED_HERE, "")
 
 
 def _raise_exception(message: object) -> NoReturn:

@@ -7,7 +7,7 @@ import pytest
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError
 from pagelet_engine.server.prompts import PromptEncoder
 from pagelet_engine.server.protocol import Message
-from pagelet_engine.text.chat_template import ChatTemplate
+from pagelet_engine.text.chat_template import ChatTemplate, Rendering
 from pagelet_engine.text.tools.demand import Tool
 from pagelet_engine.text.vocabulary import TextModel, byte_level_model
 
@@ -64,3 +64,23 @@ async def test_nothing_in_a_tool_reads_as_a_control_token():
         ids = await encoder(template, max_model_len=2000).encode_chat(HELLO, [tool])
         assert not {256, 257} & set(ids)
         assert b"<|im_end|>" in bytes(ids)
+
+
+async def test_a_variable_the_template_does_not_read_is_refused_by_name():
+    told = Rendering(variables={"style": "x", "enable_thinking": False})
+    with pytest.raises(InvalidRequestError, match=r"no 'style'; what it takes: enable_thinking\."):
+        await encoder("{{ enable_thinking }}").encode_chat(HELLO, rendering=told)
+    with pytest.raises(InvalidRequestError, match="takes: none"):
+        await encoder("{{ messages }}").encode_chat(HELLO, rendering=told)
+
+
+async def test_no_variable_reads_as_a_control_token():
+    told = Rendering(variables={"style": {"<|im_start|>": ["<|im_end|>"]}})
+    ids = await encoder("{{ style | tojson }}").encode_chat(HELLO, rendering=told)
+    assert bytes(ids) == b'{"<|im_start|>": ["<|im_end|>"]}'
+
+
+async def test_variables_count_towards_what_can_fit():
+    told = Rendering(variables={"style": "x" * 101})
+    with pytest.raises(ContextLengthError):
+        await encoder("{{ style }}").encode_chat(HELLO, rendering=told)

@@ -3,7 +3,7 @@
 import pytest
 
 from pagelet_engine.errors import InvalidRequestError, ModelLoadError
-from pagelet_engine.text.chat_template import ChatTemplate
+from pagelet_engine.text.chat_template import ChatTemplate, Rendering
 from pagelet_engine.text.vocabulary import CHATML
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -81,3 +81,41 @@ def test_rendering_changes_nothing_of_the_messages():
 def test_a_template_that_is_no_jinja_is_the_models_fault():
     with pytest.raises(ModelLoadError, match="not valid"):
         ChatTemplate("{% for %}")
+
+
+def test_a_message_to_be_continued_is_left_open_whatever_follows_it():
+    messages = [*HELLO, {"role": "assistant", "content": "Once upon "}]
+    open_end = Rendering(add_generation_prompt=False, continue_final_message=True)
+    text = ChatTemplate(CHATML).render(messages, rendering=open_end, max_chars=1000)
+    assert text == "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\nOnce upon "
+    trims = "{% for m in messages %}[{{ m.content | trim }}]{% endfor %}"
+    assert ChatTemplate(trims).render(messages, rendering=open_end, max_chars=99) == (
+        "[hello][Once upon "
+    )
+
+
+def test_a_template_that_hides_the_last_message_cannot_continue_it():
+    with pytest.raises(InvalidRequestError, match="cannot be continued"):
+        ChatTemplate("{{ messages[0].role }}").render(
+            HELLO, rendering=Rendering(continue_final_message=True), max_chars=99
+        )
+
+
+def test_without_a_generation_prompt_the_last_message_is_closed():
+    closed = Rendering(add_generation_prompt=False)
+    text = ChatTemplate(CHATML).render(HELLO, rendering=closed, max_chars=99)
+    assert text == "<|im_start|>user\nhello<|im_end|>\n"
+
+
+def test_a_template_offers_what_it_reads_and_nothing_that_is_its_own():
+    template = ChatTemplate(
+        "{% set mine = range(2) %}{{ messages }}{{ tools }}{{ bos_token }}{{ mine }}"
+        "{{ namespace(a=1) }}{{ strftime_now('%Y') }}{{ enable_thinking is defined }}"
+    )
+    assert template.variables == {"enable_thinking"}
+
+
+def test_variables_reach_the_template_and_replace_nothing_reserved():
+    template = ChatTemplate("{{ style }}|{{ bos_token }}|{{ messages | length }}", bos_token="<s>")
+    told = Rendering(variables={"style": "brief", "bos_token": "x", "messages": []})
+    assert template.render(HELLO, rendering=told, max_chars=99) == "brief|<s>|1"
