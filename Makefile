@@ -39,6 +39,7 @@ check: setup  ## Format, lint, types, layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pagelet_operator.kube.generate --check
+	$(BIN)/python -m pagelet.reference --check
 
 format: setup  ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
@@ -46,6 +47,7 @@ format: setup  ## Format the code and mend what lint can mend
 
 generate: setup  ## Write the CRD, install.yaml and reference pages anew
 	$(BIN)/python -m pagelet_operator.kube.generate
+	$(BIN)/python -m pagelet.reference
 
 bench: setup  ## Serve 48 mixed requests on this machine and report
 	$(BIN)/python benchmarks/serving.py

@@ -84,6 +84,9 @@ class Engine:
         self._runner = runner
         self._masks = Masks(ready.vocab_size) if masks is None else masks
         self._seqs: dict[int, Sequence] = {}
+        self._queued_since: dict[int, float] = {}
+        self._queue_s: dict[int, float] = {}
+        self._num_queue_timeouts = 0
         self._last_step_seconds = 0.0
         self._last_step_tokens = 0
 
@@ -111,6 +114,7 @@ class Engine:
             if problem is not None:
                 return TokenOutput(submit.seq_id, [], FinishReason.ERROR, problem)
         self._seqs[submit.seq_id] = seq
+        self._queued_since[submit.seq_id] = now
         return None
 
     def abort(self, seq_id: int) -> None:
@@ -118,7 +122,7 @@ class Engine:
         seq = self._seqs.pop(seq_id, None)
         if seq is not None:
             self._scheduler.abort(seq)
-            self._masks.close(seq_id)
+            self._forget(seq_id)
 
     def step(self) -> list[TokenOutput]:
         """End what has run out of time, then compute one step; call it while `has_work`."""
@@ -127,6 +131,7 @@ class Engine:
         plan = self._scheduler.schedule()
         if not plan.scheduled:
             return outputs
+        self._note_first_steps(plan)
         updates = self._scheduler.update(plan, self._runner.run(plan))
         self._last_step_seconds = self._clock() - started
         self._last_step_tokens = plan.num_tokens
@@ -153,7 +158,26 @@ class Engine:
             num_prefix_query_tokens=counters.num_prefix_query_tokens,
             num_prefix_hit_tokens=counters.num_prefix_hit_tokens,
             num_expired=counters.num_expired,
+            num_queue_timeouts=self._num_queue_timeouts,
+            last_mask_seconds=self._masks.last_wait_s,
+            num_late_masks=self._masks.num_late,
         )
+
+    def _note_first_steps(self, plan: StepPlan) -> None:
+        """Remember how long sequences that have their first step waited for it."""
+        if not self._queued_since:
+            return
+        now = self._clock()
+        for item in plan.scheduled:
+            since = self._queued_since.pop(item.seq.seq_id, None)
+            if since is not None:
+                self._queue_s[item.seq.seq_id] = now - since
+
+    def _forget(self, seq_id: int) -> None:
+        """Let go of what is kept by sequence, beside the sequence itself."""
+        self._masks.close(seq_id)
+        self._queued_since.pop(seq_id, None)
+        self._queue_s.pop(seq_id, None)
 
     def _num_slots_used(self) -> int:
         # From what is not used: shared blocks are full, so nobody counts them twice.
@@ -194,9 +218,10 @@ class Engine:
         seq, token_id = update.seq, update.token_id
         unasked = NOTHING_LEFT if seq.sampling.changes_logits else NOT_FINITE
         problem = self._masks.problem(seq.seq_id) or unasked
+        queue_s = self._queue_s.pop(seq.seq_id, None)
         if seq.finish_reason is not None:
             del self._seqs[seq.seq_id]
-            self._masks.close(seq.seq_id)
+            self._forget(seq.seq_id)
         if token_id is None:
             # A constraint that leaves no way on was the client's choice.
             kind = ErrorKind.INVALID if problem == DEAD_END else ErrorKind.INTERNAL
@@ -207,12 +232,14 @@ class Engine:
             seq.finish_reason,
             num_cached_tokens=seq.num_cached_tokens or 0,
             logprobs=[] if logprobs is None else [logprobs],
+            queue_s=queue_s,
         )
 
     def _expired(self, item: Expired) -> TokenOutput:
         seq_id = item.seq.seq_id
         del self._seqs[seq_id]
-        self._masks.close(seq_id)
+        self._num_queue_timeouts += item.while_queued
+        self._forget(seq_id)
         if item.while_queued:
             return _refused(seq_id, Refusal(ErrorKind.OVERLOADED, QUEUE_TIMEOUT, 1.0))
         return _refused(seq_id, Refusal(ErrorKind.TIMEOUT, DEADLINE_PASSED))

@@ -96,6 +96,8 @@ class TokenOutput(msgspec.Struct, frozen=True, array_like=True):
     prompt_logprobs: list[TokenLogprobs] = []
     """If asked for: those of the next prompt tokens, the first of which has none. They come, in
     order and in outputs without tokens, before the first token does."""
+    queue_s: float | None = None
+    """In the first output with a token: how long the sequence waited for its first step."""
 
 
 class EngineStats(msgspec.Struct, frozen=True, array_like=True):
@@ -121,6 +123,12 @@ class EngineStats(msgspec.Struct, frozen=True, array_like=True):
     """Prompt tokens whose K/V was found in the prefix cache."""
     num_expired: int = 0
     """Sequences ended by a deadline or a queue time-out."""
+    num_queue_timeouts: int = 0
+    """Those of them that waited too long for their first step."""
+    last_mask_seconds: float = 0.0
+    """What the last step waited for the masks of constrained sequences; part of its time."""
+    num_late_masks: int = 0
+    """Sequences ended because no mask came in time."""
 
 
 class Stepped(msgspec.Struct, frozen=True, tag="stepped"):

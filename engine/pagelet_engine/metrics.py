@@ -32,7 +32,8 @@ _LATENCY_BUCKETS_S = (
     *(0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0),
 )
 _WAIT_BUCKETS_S = (
-    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0),
+    *(1.5, 2.0, 3.0),
     *(5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0),
 )
 
@@ -51,6 +52,11 @@ KV_FRAGMENTATION = Series(
     "pagelet_engine_kv_cache_fragmentation_ratio",
     "gauge",
     "Share of token slots in used blocks that hold nothing, in [0, 1].",
+)
+KV_UTILIZATION = Series(
+    "pagelet_engine_kv_cache_utilization_ratio",
+    "gauge",
+    "Share of all token slots of the KV cache that hold something in use, in [0, 1].",
 )
 OPEN_SEQUENCES = Series(
     "pagelet_engine_open_sequences",
@@ -89,11 +95,43 @@ PREFIX_HIT_TOKENS = Series(
 EXPIRED = Series(
     "pagelet_engine_requests_expired_total",
     "counter",
-    "Sequences ended by their deadline or the queue time-out.",
+    "Sequences ended by time: queued (waited too long for the first step), deadline (their own).",
+    ("cause",),
 )
 STEPS = Series("pagelet_engine_steps_total", "counter", "Engine steps.")
 STEP_DURATION = Series(
     "pagelet_engine_step_duration_seconds", "histogram", "Time of one engine step."
+)
+MASK_WAIT = Series(
+    "pagelet_engine_step_mask_wait_seconds",
+    "histogram",
+    "What steps with constrained sequences waited for their masks; part of the step's duration.",
+)
+LATE_MASKS = Series(
+    "pagelet_engine_constraint_masks_late_total",
+    "counter",
+    "Sequences ended because their constraint gave no mask in time.",
+)
+CONSTRAINTS = Series(
+    "pagelet_engine_constraints_open",
+    "gauge",
+    "Constraints in use or being compiled, each a process.",
+)
+COMPILE_TIME = Series(
+    "pagelet_engine_constraint_compile_seconds",
+    "histogram",
+    "Time to compile a constraint, its queue included; outcome: compiled, refused, unavailable.",
+    ("outcome",),
+)
+WORKER_RESTARTS = Series(
+    "pagelet_engine_constraint_worker_restarts_total",
+    "counter",
+    "Times the process that compiles constraints was started in place of a dead one.",
+)
+QUEUE_TIME = Series(
+    "pagelet_engine_queue_time_seconds",
+    "histogram",
+    "From a sequence's arrival in the engine process to its first step; begun ones only.",
 )
 TTFT = Series(
     "pagelet_engine_time_to_first_token_seconds",
@@ -127,7 +165,8 @@ ALL_SERIES = (
     *(WAITING, RUNNING, KV_USAGE, CACHE_INFO, KV_FRAGMENTATION, OPEN_SEQUENCES, ENGINE_SILENCE),
     *(PROMPT_TOKENS, OUTPUT_TOKENS, PREEMPTIONS, RECOMPUTED_TOKENS, STEPS),
     *(PREFIX_QUERY_TOKENS, PREFIX_HIT_TOKENS, EXPIRED),
-    *(STEP_DURATION, TTFT, ITL, E2E, REQUESTS, REJECTED),
+    *(MASK_WAIT, LATE_MASKS, CONSTRAINTS, COMPILE_TIME, WORKER_RESTARTS, KV_UTILIZATION),
+    *(STEP_DURATION, QUEUE_TIME, TTFT, ITL, E2E, REQUESTS, REJECTED),
 )
 """What /metrics shows; the reference page is generated from it."""
 
@@ -143,6 +182,13 @@ class EngineMetrics:
         self._registry = CollectorRegistry()
         self._steps_seen = 0
         self._step_duration = self._histogram(STEP_DURATION, _LATENCY_BUCKETS_S)
+        self._mask_wait = self._histogram(MASK_WAIT, _LATENCY_BUCKETS_S)
+        self._queue_time = self._histogram(QUEUE_TIME, _WAIT_BUCKETS_S)
+        self._compile_time = Histogram(
+            *(COMPILE_TIME.name, COMPILE_TIME.help, [_MODEL, *COMPILE_TIME.labels]),
+            buckets=_LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
         self._ttft = self._histogram(TTFT, _WAIT_BUCKETS_S)
         self._itl = self._histogram(ITL, _LATENCY_BUCKETS_S)
         self._e2e = self._histogram(E2E, _WAIT_BUCKETS_S)
@@ -156,19 +202,37 @@ class EngineMetrics:
         limits: Callable[[], Ready | None],
         num_open: Callable[[], int],
         silence_s: Callable[[], float],
+        constraints: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
-        """Read gauges and the engine's counters from these at every scrape."""
+        """Read gauges and the engine's counters from these at every scrape.
+
+        Args:
+            stats: The engine's latest.
+            limits: What it said when it was ready; None before.
+            num_open: Sequences the API process has open.
+            silence_s: Seconds since the engine process said anything.
+            constraints: How many are open, and how many workers were started for them.
+        """
         self._registry.register(
-            _StatsCollector(self._model_name, stats, limits, num_open, silence_s)
+            _StatsCollector(self._model_name, stats, limits, num_open, silence_s, constraints)
         )
 
     def observe_step(self, stepped: Stepped) -> None:
-        """Count a step's time; heartbeats bring no new step."""
+        """Record a step's time and the waits that ended in it; heartbeats bring no new step."""
         if stepped.stats.num_steps < self._steps_seen:
             self._steps_seen = 0  # another engine process than before
         if stepped.stats.num_steps > self._steps_seen:
             self._steps_seen = stepped.stats.num_steps
             self._step_duration.observe(stepped.stats.last_step_seconds)
+            if stepped.stats.last_mask_seconds:
+                self._mask_wait.observe(stepped.stats.last_mask_seconds)
+        for output in stepped.outputs:
+            if output.queue_s is not None:
+                self._queue_time.observe(output.queue_s)
+
+    def observe_compilation(self, outcome: str, seconds: float) -> None:
+        """Record how a constraint's compilation ended, one of those in COMPILE_TIME, and when."""
+        self._compile_time.labels(self._model_name, outcome).observe(seconds)
 
     def observe_first_token(self, seconds: float) -> None:
         """Record the time from arrival to first token."""
@@ -213,23 +277,27 @@ class _StatsCollector:
         limits: Callable[[], Ready | None],
         num_open: Callable[[], int],
         silence_s: Callable[[], float],
+        constraints: Callable[[], tuple[int, int]],
     ) -> None:
         self._model_name = model_name
         self._stats = stats
         self._limits = limits
         self._num_open = num_open
         self._silence_s = silence_s
+        self._constraints = constraints
 
     def collect(self) -> Iterator[Metric]:
         """Yield one family per series."""
         stats, limits = self._stats(), self._limits()
         block_size = limits.block_size if limits else 0
         slots = stats.num_blocks_used * block_size
+        num_constraints, num_workers = self._constraints()
         values = {
             WAITING: stats.num_waiting,
             RUNNING: stats.num_running,
             KV_USAGE: stats.num_blocks_used / max(stats.num_blocks_total, 1),
             KV_FRAGMENTATION: 1 - stats.kv_slots_used / slots if slots else 0.0,
+            KV_UTILIZATION: stats.kv_slots_used / max(stats.num_blocks_total * block_size, 1),
             OPEN_SEQUENCES: self._num_open(),
             ENGINE_SILENCE: self._silence_s(),
             PROMPT_TOKENS: stats.num_prompt_tokens,
@@ -239,13 +307,23 @@ class _StatsCollector:
             STEPS: stats.num_steps,
             PREFIX_QUERY_TOKENS: stats.num_prefix_query_tokens,
             PREFIX_HIT_TOKENS: stats.num_prefix_hit_tokens,
-            EXPIRED: stats.num_expired,
+            LATE_MASKS: stats.num_late_masks,
+            CONSTRAINTS: num_constraints,
+            WORKER_RESTARTS: max(num_workers - 1, 0),
         }
         for series, value in values.items():
             yield self._family(series, value)
+        yield self._expired(stats)
         if limits is not None:
             labels = {"block_size": str(block_size), "num_gpu_blocks": str(limits.num_blocks)}
             yield self._family(CACHE_INFO, 1, labels)
+
+    def _expired(self, stats: EngineStats) -> Metric:
+        family = CounterMetricFamily(EXPIRED.name, EXPIRED.help, labels=[_MODEL, *EXPIRED.labels])
+        queued = stats.num_queue_timeouts
+        for cause, count in (("queued", queued), ("deadline", stats.num_expired - queued)):
+            family.add_metric([self._model_name, cause], count)
+        return family
 
     def _family(self, series: Series, value: float, labels: dict[str, str] | None = None) -> Metric:
         kind = GaugeMetricFamily if series.kind == "gauge" else CounterMetricFamily

@@ -127,6 +127,37 @@ def test_who_waits_too_long_or_brings_too_much_is_told_when_to_return(model: str
     assert outputs[-1].finish_reason is FinishReason.LENGTH
 
 
+def test_the_wait_for_the_first_step_is_told_once_with_the_first_token(model: str):
+    engine, _ = _timed(model, max_num_seqs=1, max_num_batched_tokens=8)
+    assert engine.add(Submit(1, SYSTEM, GREEDY)) is None
+    assert engine.add(Submit(2, [5], GREEDY)) is None
+    outputs = _drain(engine)
+    steps_before = GREEDY.max_tokens * 0.5  # seconds of the first's steps, at least
+    for seq_id, least, most in ((1, 0.0, 2.0), (2, steps_before, 4 * steps_before)):
+        waits = [output.queue_s for output in outputs if output.seq_id == seq_id]
+        assert waits[0] is not None
+        assert waits[1:] == [None] * (GREEDY.max_tokens - 1)
+        assert least < waits[0] < most
+    for seq_id in (3, 4):
+        assert engine.add(Submit(seq_id, [5], GREEDY)) is None
+    engine.step()
+    engine.abort(3)
+    engine.abort(4)
+    assert engine._queued_since == engine._queue_s == {}
+
+
+def test_queue_time_outs_are_counted_apart(model: str):
+    engine, _ = _timed(model, max_num_seqs=1, queue_timeout_s=2.0)
+    assert engine.add(Submit(1, [5], GREEDY)) is None
+    engine.step()
+    assert engine.add(Submit(2, [5], GREEDY)) is None
+    _drain(engine)
+    assert (engine.stats().num_expired, engine.stats().num_queue_timeouts) == (1, 1)
+    assert engine.add(Submit(3, [5], GREEDY, deadline_s=1.0)) is None
+    _drain(engine)
+    assert (engine.stats().num_expired, engine.stats().num_queue_timeouts) == (2, 1)
+
+
 def test_an_invalid_weight_is_refused_and_divides_nothing(model: str):
     engine = make_engine(model)
     for weight in (0.0, -1.0, float("nan"), float("inf")):

@@ -3,8 +3,9 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pagelet_engine.messages import EngineStats, Ready, Stepped
-from pagelet_engine.metrics import ALL_SERIES, EngineMetrics
+from pagelet_engine.constraints.client import OUTCOMES
+from pagelet_engine.messages import EngineStats, Ready, Stepped, TokenOutput
+from pagelet_engine.metrics import ALL_SERIES, COMPILE_TIME, EngineMetrics
 
 READY = Ready(
     vocab_size=10,
@@ -31,7 +32,10 @@ STATS = EngineStats(
     last_step_seconds=0.02,
     num_prefix_query_tokens=90,
     num_prefix_hit_tokens=40,
-    num_expired=2,
+    num_expired=5,
+    num_queue_timeouts=2,
+    last_mask_seconds=0.002,
+    num_late_masks=4,
 )
 
 
@@ -39,7 +43,11 @@ STATS = EngineStats(
 def metrics():
     metrics = EngineMetrics("m")
     metrics.attach(
-        stats=lambda: STATS, limits=lambda: READY, num_open=lambda: 5, silence_s=lambda: 0.25
+        stats=lambda: STATS,
+        limits=lambda: READY,
+        num_open=lambda: 5,
+        silence_s=lambda: 0.25,
+        constraints=lambda: (6, 3),
     )
     return metrics
 
@@ -71,7 +79,10 @@ MODEL = ("model_name", "m")
         ("pagelet_engine_recomputed_tokens_total", 11),
         ("pagelet_engine_prefix_cache_query_tokens_total", 90),
         ("pagelet_engine_prefix_cache_hit_tokens_total", 40),
-        ("pagelet_engine_requests_expired_total", 2),
+        ("pagelet_engine_kv_cache_utilization_ratio", 300 / 1600),
+        ("pagelet_engine_constraint_masks_late_total", 4),
+        ("pagelet_engine_constraints_open", 6),
+        ("pagelet_engine_constraint_worker_restarts_total", 2),
         ("pagelet_engine_steps_total", 7),
     ],
 )
@@ -117,6 +128,7 @@ def test_exactly_the_listed_series_are_exported_with_their_help(metrics):
     metrics.observe_end("stop", 1.0)
     metrics.count_rejected("invalid_value")
     metrics.observe_first_token(0.1)
+    metrics.observe_compilation("compiled", 0.1)
     families = list(text_string_to_metric_families(metrics.exposition().decode()))
     exported = {
         (family.name + "_total" * (family.type == "counter"), family.type, family.documentation)
@@ -125,7 +137,32 @@ def test_exactly_the_listed_series_are_exported_with_their_help(metrics):
     assert exported == {(series.name, series.kind, series.help) for series in ALL_SERIES}
 
 
-def test_itl_is_resolved_from_a_millisecond_on(metrics):
-    assert ("pagelet_engine_inter_token_latency_seconds_bucket", ("le", "0.001"), MODEL) in samples(
-        metrics
-    )
+def test_every_latency_is_resolved_from_a_millisecond_on(metrics):
+    metrics.observe_compilation("compiled", 0.1)
+    found = {name for name, *labels in samples(metrics) if ("le", "0.001") in labels}
+    assert found == {f"{series.name}_bucket" for series in ALL_SERIES if series.kind == "histogram"}
+
+
+def test_what_time_ended_is_told_by_its_cause(metrics):
+    seen = samples(metrics)
+    name = "pagelet_engine_requests_expired_total"
+    assert seen[name, ("cause", "queued"), MODEL] == 2
+    assert seen[name, ("cause", "deadline"), MODEL] == 3
+
+
+def test_waits_for_the_first_step_and_for_masks_are_recorded_once(metrics):
+    first = TokenOutput(1, [5], queue_s=0.25)
+    metrics.observe_step(Stepped([first, TokenOutput(2, [5])], STATS))
+    metrics.observe_step(Stepped([TokenOutput(1, [5])], STATS))
+    seen = samples(metrics)
+    assert seen["pagelet_engine_queue_time_seconds_count", MODEL] == 1
+    assert seen["pagelet_engine_queue_time_seconds_sum", MODEL] == 0.25
+    assert seen["pagelet_engine_step_mask_wait_seconds_sum", MODEL] == 0.002
+
+
+def test_compilations_are_counted_by_outcome(metrics):
+    for outcome in OUTCOMES:
+        metrics.observe_compilation(outcome, 0.5)
+    name = "pagelet_engine_constraint_compile_seconds_count"
+    assert samples(metrics)[name, MODEL, ("outcome", "refused")] == 1
+    assert all(outcome in COMPILE_TIME.help for outcome in OUTCOMES)

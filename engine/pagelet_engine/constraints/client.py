@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ MAX_COMPILING = 4
 """Compilations at a time; others wait. Each may use a core for its whole time limit."""
 MAX_OPEN = 256
 """Most matcher processes; each takes some megabytes."""
+OUTCOMES = ("compiled", "refused", "unavailable")
+"""How a compilation may end: the second is the client's fault, the third nobody's."""
 _ANSWER_PATIENCE_S = COMPILE_LIMIT_S + 10.0
 """Above the worker's own limit: only a worker that hangs is not heard of by then."""
 _WORKER = (sys.executable, "-m", "pagelet_engine.constraints.worker")
@@ -53,13 +56,23 @@ class CompiledConstraint:
 class ConstraintClient:
     """Owns the worker process."""
 
-    def __init__(self, vocabulary: Callable[[], Vocabulary], worker: Sequence[str] = _WORKER):
+    def __init__(
+        self,
+        vocabulary: Callable[[], Vocabulary],
+        worker: Sequence[str] = _WORKER,
+        on_compiled: Callable[[str, float], None] = lambda outcome, seconds: None,
+    ):
         """Prepare; the first `compile` starts the worker.
 
         Args:
             vocabulary: Called in a thread, once per worker.
             worker: Its command; `--fd N` is appended.
+            on_compiled: Told how each compilation ended, one of OUTCOMES, and after how many
+                seconds, those in the queue included.
         """
+        self.num_workers = 0
+        """Worker processes started so far; each after the first takes the place of a dead one."""
+        self._on_compiled = on_compiled
         self._vocabulary = vocabulary
         self._command = tuple(worker)
         self._ids = itertools.count(1)
@@ -69,6 +82,11 @@ class ConstraintClient:
         self._num_open = 0
         self._link: _Link | None = None
         self._folder: str | None = None
+
+    @property
+    def num_open(self) -> int:
+        """Constraints in use or being compiled."""
+        return self._num_open
 
     @property
     def worker_pid(self) -> int | None:
@@ -93,12 +111,19 @@ class ConstraintClient:
             raise UnavailableError(f"{MAX_OPEN} constrained requests are in flight; try later.")
         self._num_open += 1
         constraint_id = next(self._ids)
+        started, outcome = time.monotonic(), ""
         try:
             async with self._compiling:
                 address = await self._ask(constraint_id, constraint, num_sequences, param)
-        except BaseException:
+            outcome = "compiled"
+        except BaseException as error:
+            if isinstance(error, InvalidRequestError | UnavailableError):
+                outcome = "refused" if isinstance(error, InvalidRequestError) else "unavailable"
             self._discard(constraint_id)
             raise
+        finally:
+            if outcome:  # else the client left
+                self._on_compiled(outcome, time.monotonic() - started)
         return CompiledConstraint(address, lambda: self._discard(constraint_id))
 
     async def stop(self) -> None:
@@ -146,6 +171,7 @@ class ConstraintClient:
                 if self._folder is None:
                     self._folder = tempfile.mkdtemp(prefix="pagelet-")
                 self._link = await _Link.start(self._command, self._take, self._fail_pending)
+                self.num_workers += 1
                 self._link.send(vocabulary)
             return self._link
 

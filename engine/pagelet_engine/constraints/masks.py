@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from pagelet_engine.constraints.messages import MASK_STATUS, mask_bytes
 
-MASK_PATIENCE_S = 2.0
-"""Longest wait for the masks of one step, all sequences together, seconds."""
+MASK_PATIENCE_S = 0.5
+"""Longest wait for the masks of one step, all sequences together, seconds. A matcher's own limits
+let a mask take a tenth of a second of a core; what is above is room for a busy machine. It is how
+long one matcher that hangs can make all others wait, once, before its sequence ends."""
 UNREACHABLE = "The process that checks this request's constraint has ended; send it again."
 LATE = (
     "The constraint of this request took too long to check, or its process ended. Make the "
@@ -39,6 +41,10 @@ class Masks:
         self._num_bytes = 1 + mask_bytes(vocab_size)
         self._connections: dict[int, socket.socket] = {}
         self._problems: dict[int, str] = {}
+        self.last_wait_s = 0.0
+        """What the last `allowed` took, seconds."""
+        self.num_late = 0
+        """Masks that did not come in time."""
 
     def open(self, seq_id: int, address: str) -> str | None:
         """Connect a sequence to its matcher; return the sentence why that is impossible."""
@@ -59,13 +65,16 @@ class Masks:
             [len(seq_ids), vocab_size] bool, all True for sequences without a constraint and all
             False for those that must end; None if none of them has one.
         """
+        self.last_wait_s = 0.0
         if not any(seq_id in self._connections for seq_id in seq_ids):
             return None
-        deadline = time.monotonic() + MASK_PATIENCE_S
+        started = time.monotonic()
+        deadline = started + MASK_PATIENCE_S
         rows = np.ones((len(seq_ids), self._vocab_size), np.bool_)
         for row, seq_id in zip(rows, seq_ids, strict=True):
             if seq_id in self._connections:
                 self._read(seq_id, row, deadline)
+        self.last_wait_s = time.monotonic() - started
         return rows
 
     def advance(self, tokens: Iterable[tuple[int, int | None]]) -> None:
@@ -92,6 +101,7 @@ class Masks:
         answer = _receive(self._connections[seq_id], self._num_bytes, deadline)
         if answer is None:
             self._problems[seq_id] = LATE
+            self.num_late += 1
             row[:] = False
             return
         bits = np.frombuffer(answer[1:], np.uint8) if answer[:1] == MASK_STATUS else None

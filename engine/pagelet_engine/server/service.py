@@ -75,7 +75,9 @@ class Service:
         self.lifecycle = Lifecycle(max_requests=max_queued + max_num_seqs)
         self.engine: EngineClient | None = None
         self.loaded: LoadedModel | None = None
-        self.constraints = ConstraintClient(self._vocabulary)
+        self.constraints = ConstraintClient(
+            self._vocabulary, on_compiled=self.metrics.observe_compilation
+        )
         self.is_stuck = False
         """Whether the engine process has been silent for too long; the watchdog says so."""
         self.stage = "starting the engine process"
@@ -94,6 +96,7 @@ class Service:
                 limits=lambda: self._engine().limits,
                 num_open=lambda: self._engine().num_open,
                 silence_s=lambda: self._engine().silence_s(),
+                constraints=lambda: (self.constraints.num_open, self.constraints.num_workers),
             )
 
     def set_stuck(self, is_stuck: bool) -> None:

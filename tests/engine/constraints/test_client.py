@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from pagelet_engine.constraints import spec
 from pagelet_engine.constraints.client import ConstraintClient
-from pagelet_engine.constraints.masks import DEAD_END, LATE, UNREACHABLE, Masks
+from pagelet_engine.constraints.masks import (
+    DEAD_END,
+    LATE,
+    MASK_PATIENCE_S,
+    UNREACHABLE,
+    Masks,
+)
 from pagelet_engine.constraints.messages import Vocabulary
 from pagelet_engine.errors import InvalidRequestError, UnavailableError
 
@@ -194,6 +200,68 @@ async def test_a_killed_matcher_ends_its_sequence_at_once(masks):
         assert not rows[0].any()
         assert masks.problem(1) == LATE
         assert list(rows[1].nonzero()[0]) == [ord("d")]
+
+
+async def test_a_matcher_that_hangs_holds_a_step_up_for_its_patience_and_only_once(masks):
+    async with running() as client:
+        hung = await client.compile(spec.choice(["ab"], param="x"), num_sequences=1, param="x")
+        other = await client.compile(spec.choice(["cd"], param="x"), num_sequences=1, param="x")
+        assert masks.open(1, hung.address) is None
+        assert masks.open(2, other.address) is None
+        assert masks.allowed([1, 2]) is not None
+        pids = children_of(client.worker_pid)
+        assert len(pids) == 2
+        os.kill(min(pids), signal.SIGSTOP)
+        masks.advance([(1, ord("a")), (2, ord("c"))])
+        rows = await asyncio.to_thread(masks.allowed, [1, 2])
+        assert rows is not None
+        assert MASK_PATIENCE_S <= masks.last_wait_s < MASK_PATIENCE_S + 5.0
+        assert (masks.problem(1), masks.num_late) == (LATE, 1)
+        assert not rows[0].any()
+        assert list(rows[1].nonzero()[0]) == [ord("d")]
+        masks.close(1)
+        assert masks.allowed([2, 7]) is not None or masks.last_wait_s < MASK_PATIENCE_S
+        hung.close()
+        other.close()
+
+
+def children_of(parent: int | None) -> list[int]:
+    with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as children:
+        return [int(pid) for pid in children.read().split()]
+
+
+async def test_each_compilation_is_told_with_its_outcome_and_time():
+    told: list[tuple[str, float]] = []
+    client = ConstraintClient(lambda: VOCABULARY, on_compiled=lambda *told_: told.append(told_))
+    try:
+        assert client.num_workers == client.num_open == 0
+        compiled = await client.compile(spec.choice(["a"], param="x"), num_sequences=1, param="x")
+        assert (client.num_workers, client.num_open) == (1, 1)
+        with pytest.raises(InvalidRequestError):
+            await client.compile(spec.regex("((", param="x"), num_sequences=1, param="x")
+        assert client.worker_pid is not None
+        os.kill(client.worker_pid, signal.SIGSTOP)
+        waiting = asyncio.create_task(
+            client.compile(spec.choice(["a"], param="x"), num_sequences=1, param="x")
+        )
+        await asyncio.sleep(0)  # it runs up to the answer that does not come
+        assert client.num_open == 2
+        os.kill(client.worker_pid, signal.SIGKILL)
+        with pytest.raises(UnavailableError):
+            await waiting
+        compiled.close()
+        other = await client.compile(spec.choice(["a"], param="x"), num_sequences=1, param="x")
+        other.close()
+        assert [outcome for outcome, _ in told] == [
+            "compiled",
+            "refused",
+            "unavailable",
+            "compiled",
+        ]
+        assert all(seconds > 0 for _, seconds in told)
+        assert (client.num_workers, client.num_open) == (2, 0)
+    finally:
+        await client.stop()
 
 
 async def test_a_killed_worker_is_replaced_and_running_sequences_go_on(masks):
