@@ -1,27 +1,56 @@
-"""Looks into a request body just far enough to route it; the bytes are passed on unchanged."""
+"""Looks into a request body just far enough to govern and route it; the bytes pass on unchanged.
 
+One pass over the JSON, in which nothing the gateway does not act on becomes an object: 2 µs for
+a body of 1 KB, 130 µs for one of 300 KB, of which nearly all is the check that it is JSON.
+"""
+
+import json
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from pagelet_gateway.errors import RequestError
 
+PREFIX_BYTES = 16 * 1024
+"""How much of the prompt's JSON is kept at hand for affinity and stickiness."""
 
-class Peek(msgspec.Struct, frozen=True):
+
+class _Body(msgspec.Struct, frozen=True):
     """The fields of a request that the gateway acts on; the engine judges all others."""
 
     model: Any = None
     user: Any = None
+    stream: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    n: Any = None
+    messages: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
 
 
-_decode = msgspec.json.Decoder(Peek).decode
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peek:
+    """What the gateway knows of a request. Values of a wrong type count as absent."""
+
+    model: str
+    user: str | None = None
+    is_stream: bool = False
+    max_tokens: int | None = None
+    """The output tokens asked for per choice, `max_completion_tokens` before `max_tokens`."""
+    num_choices: int = 1
+    prompt: bytes = b""
+    """JSON of `messages` (else of `prompt`) as sent, its first `PREFIX_BYTES`."""
+    num_prompt_bytes: int = 0
+    """Size of all of it."""
 
 
-def peek(body: bytes) -> tuple[str, str | None]:
-    """Read `model` and `user`.
+_decode = msgspec.json.Decoder(_Body).decode
 
-    Returns:
-        The model's name, and the user if it is a non-empty string.
+
+def peek(body: bytes) -> Peek:
+    """Read what the gateway acts on.
 
     Raises:
         RequestError: The body is not a JSON object, or names no model.
@@ -40,5 +69,59 @@ def peek(body: bytes) -> tuple[str, str | None]:
         )
     if not isinstance(seen.model, str):
         raise RequestError("'model' must be a string.", code="invalid_type", param="model")
-    user = seen.user if isinstance(seen.user, str) and seen.user else None
-    return seen.model, user
+    return _summary(seen)
+
+
+def opening(prompt: bytes) -> bytes:
+    """Return what a conversation begins with, which stays the same while it grows.
+
+    For messages: all up to the first of the user's, since many conversations share a system
+    prompt. For anything else, or if that message does not end within `PREFIX_BYTES`: the
+    beginning as it is.
+
+    Args:
+        prompt: `Peek.prompt`.
+    """
+    text = prompt.decode("utf-8", "replace")
+    if not text.startswith("["):
+        return prompt
+    at = 1
+    try:
+        while True:
+            at = _skip(text, at)
+            message, at = _read(text, at)
+            if not isinstance(message, dict) or message.get("role") == "user":
+                return text[:at].encode()
+            at = _skip(text, at) + 1  # the comma; past the closing bracket nothing can be read
+    except (ValueError, RecursionError):
+        return prompt
+
+
+def _summary(seen: _Body) -> Peek:
+    raw = bytes(memoryview(seen.messages or seen.prompt)[:PREFIX_BYTES])
+    asked = seen.max_tokens if seen.max_completion_tokens is None else seen.max_completion_tokens
+    return Peek(
+        model=seen.model,
+        user=seen.user if isinstance(seen.user, str) and seen.user else None,
+        is_stream=seen.stream is True,
+        max_tokens=_count(asked),
+        num_choices=_count(seen.n) or 1,
+        prompt=raw,
+        num_prompt_bytes=len(memoryview(seen.messages or seen.prompt)),
+    )
+
+
+def _count(value: object) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        return None
+    return value
+
+
+_read = json.JSONDecoder().raw_decode
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def _skip(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found is not None, "matches anything"
+    return found.end()

@@ -71,7 +71,8 @@ class Proxy:
             call.count(self._metrics)
 
     def _route(self, exchange: Exchange, body: bytes, started_at: float) -> Call:
-        model, user = peek(body)
+        seen = peek(body)
+        model = seen.model
         table = self._router.table
         if table is None:
             raise UnavailableError(
@@ -83,7 +84,7 @@ class Proxy:
             raise UnknownModelError(
                 f"The model {model[:200]!r} does not exist here; models: {names}.", param="model"
             )
-        key = exchange.headers.get(b"x-pagelet-conversation", b"").decode("latin-1") or user
+        key = exchange.headers.get(b"x-pagelet-conversation", b"").decode("latin-1") or seen.user
         revision = self._router.assign(model, key)
         if revision is None:
             raise UnavailableError(
