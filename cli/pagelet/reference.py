@@ -24,8 +24,8 @@ _HEAD = """\
 # Metrics
 
 What `/metrics` of each part shows, in Prometheus' text format. Names and labels are an interface:
-dashboards, rules and queries name these series and no others. All label values are bounded: names of
-models, revisions and resources, and words of this program; never text of a request.
+dashboards, rules and queries name these series and no others. All label values are bounded: names
+of models, revisions and resources, and words of this program; never text of a request.
 """
 
 
