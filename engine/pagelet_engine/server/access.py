@@ -43,6 +43,7 @@ POLICIES = {
     "/tokenize": Access.API,
     "/detokenize": Access.API,
     "/version": Access.API,
+    "/openapi.json": Access.API,
     "/metrics": Access.ADMIN,
 }
 """Every route of the server, as it is written there."""

@@ -12,6 +12,7 @@ from pagelet_engine.server.body import read_json
 from pagelet_engine.server.errors import BadRequestError
 from pagelet_engine.server.lifecycle import Phase
 from pagelet_engine.server.openai_objects import Json
+from pagelet_engine.server.openapi_document import document
 from pagelet_engine.server.protocol import DetokenizeRequest, TokenizeRequest, rendering
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.validation import check_model, check_token_ids, validate
@@ -120,6 +121,12 @@ async def metrics(request: Request) -> Response:
 async def show_version(request: Request) -> Response:
     """Return Pagelet's version."""
     return _json({"version": version("pagelet")})
+
+
+@router.get("/openapi.json")
+async def show_openapi() -> Response:
+    """Return the API as an OpenAPI document."""
+    return _json(document())
 
 
 def _service(request: Request) -> Service:

@@ -9,7 +9,7 @@ Source: https://platform.openai.com/docs/api-reference/chat/create and /completi
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pagelet_engine.core.sampling_params import MAX_LOGPROBS
@@ -138,11 +138,20 @@ def _content_text(value: object) -> object:
     return "\n".join(texts)
 
 
+class TextPart(BaseModel):
+    """A part of a message, as the API's document shows it; `_content_text` checks it."""
+
+    type: Literal["text"]
+    text: str
+
+
 class Message(StrictModel):
     """One message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str, BeforeValidator(_content_text)]
+    content: Annotated[
+        str, BeforeValidator(_content_text, json_schema_input_type=str | list[TextPart])
+    ]
     name: str | None = None
     tool_calls: list[ToolCall] | None = Field(default=None, max_length=MAX_TOOLS)
     tool_call_id: str | None = None
@@ -178,11 +187,16 @@ class GenerationRequest(StrictModel):
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0
-    logit_bias: Annotated[tuple[tuple[int, float], ...], PlainValidator(_bias_pairs)] = ()
+    logit_bias: Annotated[
+        tuple[tuple[int, float], ...],
+        PlainValidator(_bias_pairs, json_schema_input_type=dict[str, float]),
+    ] = ()
     allowed_token_ids: list[int] | None = None
     bad_words: list[BadWord] = Field(default_factory=list, max_length=MAX_BAD_WORDS)
     min_tokens: int = 0
-    stop: Annotated[list[str], BeforeValidator(_stop_list)] = Field(default_factory=list)
+    stop: Annotated[
+        list[str], BeforeValidator(_stop_list, json_schema_input_type=str | list[str])
+    ] = Field(default_factory=list)
     stop_token_ids: list[int] = Field(default_factory=list)
     include_stop_str_in_output: bool = False
     prompt_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
@@ -210,7 +224,12 @@ class ChatCompletionRequest(GenerationRequest, TemplateFields):
 class CompletionRequest(GenerationRequest):
     """Body of POST /v1/completions."""
 
-    prompt: Annotated[list[str | list[int]], PlainValidator(_prompt_list)]
+    prompt: Annotated[
+        list[str | list[int]],
+        PlainValidator(
+            _prompt_list, json_schema_input_type=str | list[int] | list[str | list[int]]
+        ),
+    ]
     logprobs: int | None = Field(default=None, ge=0, le=MAX_COMPLETION_LOGPROBS)
     echo: bool = False
 

@@ -72,7 +72,10 @@ class FunctionCall(StrictModel):
     """What a model called."""
 
     name: str
-    arguments: Annotated[dict[str, Any], BeforeValidator(_arguments_object)]
+    arguments: Annotated[
+        dict[str, Any],
+        BeforeValidator(_arguments_object, json_schema_input_type=str | dict[str, Any]),
+    ]
 
 
 class ToolCall(StrictModel):

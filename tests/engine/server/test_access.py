@@ -75,7 +75,7 @@ def test_a_route_lets_in_whom_its_policy_lets_in(url, path, who):
     assert is_in or reply.status == (401 if who in ("nobody", "stranger") else 403)
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/v1", "/v1/models2", "//livez"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/v1", "/v1/models2", "//livez"])
 def test_what_has_no_policy_does_not_exist_for_anybody(url, path):
     reply = request(url, "GET", path, headers=key_headers(API))
     assert (reply.status, reply.json["error"]["code"]) == (404, "unknown_url")
