@@ -7,6 +7,7 @@ Decides only; it opens no connection and reads no clock. The table is swapped wh
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from pagelet_gateway.core.affinity import Chain
 from pagelet_gateway.core.picker import Picker
 from pagelet_gateway.core.retry import AVOID_S, Failure
 from pagelet_gateway.core.route_table import ModelRoute, Revision, Role, RouteTable
@@ -72,6 +73,8 @@ class Router:
         *,
         tried: Collection[str] = (),
         even_avoided: bool = True,
+        prefix: Chain = (),
+        is_pinned: bool = False,
     ) -> Target | None:
         """Choose the endpoint of the next attempt.
 
@@ -85,24 +88,33 @@ class Router:
             now: Monotonic seconds.
             tried: Endpoints not to go to again.
             even_avoided: When all that is left is known to refuse, try it all the same.
+            prefix: The prompt's beginning, for routes that are aware of it.
+            is_pinned: A tester named the revision: it and no other, with or without a share.
 
         Returns:
             None when nothing is left to try.
         """
         route = self.table.models.get(model) if self.table else None
-        chain = _chain(route, revision) if route else []
+        if route is None:
+            return None
+        chain = _only(route, revision) if is_pinned else _chain(route, revision)
         for desperate in (False, True) if even_avoided else (False,):
             for candidate in chain:
                 url = self._picker.pick(
-                    candidate.endpoints, now, tried=tried, even_avoided=desperate
+                    candidate.endpoints,
+                    now,
+                    tried=tried,
+                    even_avoided=desperate,
+                    policy=route.routing.policy,
+                    prefix=prefix,
                 )
                 if url is not None:
                     return Target(candidate.name, url, desperate)
         return None
 
-    def begin(self, target: Target) -> None:
-        """Count `target` as in flight until `end`."""
-        self._picker.begin(target.url)
+    def begin(self, target: Target, prefix: Chain = ()) -> None:
+        """Count `target` as in flight until `end`; `prefix` is what it will have computed."""
+        self._picker.begin(target.url, prefix)
 
     def end(self, target: Target) -> None:
         """Undo `begin`."""
@@ -117,6 +129,10 @@ class Router:
         if failure in AVOID_S:
             self._picker.avoid(target.url, now, AVOID_S[failure])
 
+    def loaded(self, url: str, *, waiting: int, running: int, now: float) -> None:
+        """Take what the engine at `url` says of its queue."""
+        self._picker.loads.report(url, waiting=waiting, running=running, now=now)
+
 
 def _weights(route: ModelRoute) -> dict[str, int]:
     return {revision.name: revision.weight for revision in route.serving}
@@ -126,3 +142,7 @@ def _chain(route: ModelRoute, revision: str) -> list[Revision]:
     assigned = [item for item in route.serving if item.name == revision]
     stable = [item for item in route.serving if item.role is Role.STABLE and item.name != revision]
     return assigned + stable
+
+
+def _only(route: ModelRoute, revision: str) -> list[Revision]:
+    return [item for item in route.revisions if item.name == revision]

@@ -2,13 +2,15 @@
 
 Without a conversation key a model's requests are dealt one by one (`Dealer`); with one, the
 key alone decides (`by_key`), so a conversation stays on one revision and every gateway
-replica agrees without talking to the others.
+replica agrees without talking to the others. `conversation` says what the key is.
 """
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from pagelet_gateway.core.route_table import Stickiness
 
 
 @dataclass(slots=True)
@@ -50,6 +52,31 @@ class Dealer:
         assert chosen, "the credits sum to a whole request, so one revision is eligible"
         self._credit[chosen] -= round_size * scale
         return chosen
+
+
+def conversation(
+    stickiness: Stickiness, *, named: str | None, user: str | None, opening: bytes
+) -> str | None:
+    """What identifies the conversation a request belongs to; None to deal it on its own.
+
+    Args:
+        stickiness: What the model's route keeps together.
+        named: The header x-pagelet-conversation.
+        user: The body's `user`.
+        opening: The messages up to the first of the user's, which stay the same while a
+            conversation grows; empty if the request has none.
+    """
+    match stickiness:
+        case Stickiness.CONVERSATION:
+            return named or user or _digest(opening)
+        case Stickiness.USER:
+            return user or None
+        case Stickiness.NONE:
+            return None
+
+
+def _digest(opening: bytes) -> str | None:
+    return hashlib.sha256(opening).hexdigest() if opening else None
 
 
 def by_key(weights: Mapping[str, int], key: str) -> str:

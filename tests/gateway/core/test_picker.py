@@ -3,7 +3,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagelet_gateway.core.affinity import chain
 from pagelet_gateway.core.picker import Picker
+from pagelet_gateway.core.route_table import Policy
 
 URLS = [f"http://e{i}" for i in range(4)]
 
@@ -91,3 +93,57 @@ def test_the_pick_is_never_tried_and_never_busier_than_another(history, tried):
     else:
         assert url in left
         assert flying[url] == min(flying[other] for other in left)
+
+
+def served(picker, count, **how):
+    """Where so many requests go that end at once."""
+    urls = []
+    for _ in range(count):
+        url = picker.pick(URLS, now=0.0, **how)
+        picker.begin(url, how.get("prefix", ()))
+        picker.end(url)
+        urls.append(url)
+    return urls
+
+
+def test_round_robin_heeds_turns_and_no_loads():
+    picker = Picker()
+    for _ in range(9):
+        picker.begin(URLS[0])
+    picker.begin(URLS[1])
+    turns = served(picker, 8, policy=Policy.ROUND_ROBIN)
+    assert turns == [URLS[2], URLS[3], URLS[0], URLS[1]] * 2
+
+
+def test_what_an_engine_says_of_its_queue_counts():
+    picker = Picker()
+    for url, waiting in zip(URLS, (4, 3, 0, 9), strict=True):
+        picker.loads.report(url, waiting=waiting, running=8, now=0.0)
+    assert served(picker, 3) == [URLS[2]] * 3
+    assert served(picker, 3, tried={URLS[2]}) == [URLS[1]] * 3
+
+
+def test_a_prompt_returns_to_the_engine_that_has_its_beginning():
+    picker, prefix = Picker(), chain(b"p" * 1024, b"t")
+    first = picker.pick(URLS, 0.0, policy=Policy.PREFIX_AWARE, prefix=prefix)
+    assert set(served(picker, 9, policy=Policy.PREFIX_AWARE, prefix=prefix)) == {first}
+    assert len(set(served(picker, 4, policy=Policy.PREFIX_AWARE))) == 4, "no whole block: by load"
+
+
+def test_an_avoided_engine_is_left_alone_whatever_its_cache_holds():
+    picker, prefix = Picker(), chain(b"p" * 1024, b"t")
+    (home,) = served(picker, 1, policy=Policy.PREFIX_AWARE, prefix=prefix)
+    picker.avoid(home, now=0.0, for_s=5.0)
+    assert home not in served(picker, 9, policy=Policy.PREFIX_AWARE, prefix=prefix)
+
+
+def test_an_endpoint_that_joins_is_not_flooded():
+    picker = Picker()
+    served(picker, 4)
+    more, taken = [*URLS, "http://new"], Counter()
+    for _ in range(500):
+        url = picker.pick(more, now=0.0)
+        picker.begin(url)  # none of them ends: by load alone the newcomer would get all
+        taken[url] += 1
+    assert taken["http://new"] == 10
+    assert picker.pick(["http://new"], now=0.0) == "http://new", "better than nothing"

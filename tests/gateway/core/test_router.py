@@ -106,3 +106,30 @@ def test_every_target_belongs_to_a_revision_with_weight(weights, key, refusing):
     assert target is not None
     assert {"s": weights[0], "c": weights[1]}[target.revision] > 0
     assert target.revision in (assigned, "s")
+
+
+def test_a_tester_reaches_the_revision_it_names_and_no_other():
+    routes = router(
+        a=("stable", 100, ["http://a"]), b=("canary", 0, ["http://b"]), c=("retired", 0, [])
+    )
+    assert routes.choose("m", "b", 0.0, is_pinned=True).url == "http://b"
+    assert routes.choose("m", "b", 0.0).url == "http://a", "without a share nothing else goes there"
+    assert routes.choose("m", "c", 0.0, is_pinned=True) is None
+    assert routes.choose("m", "gone", 0.0, is_pinned=True) is None
+
+
+def test_the_models_policy_says_how_endpoints_are_chosen():
+    urls = ["http://a", "http://b"]
+    routes = Router()
+    for policy, expected in (("LeastQueue", "http://b"), ("RoundRobin", "http://a")):
+        raw = {
+            "name": "m", "resource": "default/m", "generation": 1, "routing": {"policy": policy},
+            "revisions": [
+                {"name": "r", "role": "stable", "weight": 100,
+                 "endpoints": [{"url": url} for url in urls]},
+            ],
+        }  # fmt: skip
+        routes.apply(parse({"schemaVersion": 1, "models": [raw]}))
+        for url, running in zip(urls, (9, 1), strict=True):
+            routes.loaded(url, waiting=0, running=running, now=0.0)
+        assert routes.choose("m", "r", 0.0).url == expected

@@ -3,7 +3,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagelet_gateway.core.split import Dealer, by_key
+from pagelet_gateway.core.route_table import Stickiness
+from pagelet_gateway.core.split import Dealer, by_key, conversation
 
 
 @st.composite
@@ -85,3 +86,20 @@ def test_a_conversation_in_one_canary_is_not_for_that_reason_in_the_next():
 
 def test_surrogates_are_a_key_like_any_other():
     assert by_key({"a": 50, "b": 50}, "\ud800") in ("a", "b")
+
+
+def test_a_conversation_is_known_by_its_header_else_its_user_else_its_opening():
+    sticky = Stickiness.CONVERSATION
+    opening = b'[{"role":"user","content":"hello"}'
+    assert conversation(sticky, named="c", user="u", opening=opening) == "c"
+    assert conversation(sticky, named=None, user="u", opening=opening) == "u"
+    by_opening = conversation(sticky, named=None, user=None, opening=opening)
+    assert by_opening == conversation(sticky, named="", user="", opening=opening)
+    assert by_opening != conversation(sticky, named=None, user=None, opening=opening + b" ")
+    assert conversation(sticky, named=None, user=None, opening=b"") is None
+
+
+def test_a_route_may_know_users_only_or_nothing():
+    assert conversation(Stickiness.USER, named="c", user="u", opening=b"[") == "u"
+    assert conversation(Stickiness.USER, named="c", user=None, opening=b"[") is None
+    assert conversation(Stickiness.NONE, named="c", user="u", opening=b"[") is None
