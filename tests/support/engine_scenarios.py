@@ -26,6 +26,8 @@ class Request:
     tenant: str = ""
     weight: float = 1.0
     priority: int = 0
+    held_at_step: int | None = None
+    held_for_steps: int = 0
 
     @property
     def salt(self) -> bytes:
@@ -72,6 +74,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         tenant=st.sampled_from(["", "a"]),
         weight=st.sampled_from([1.0, 3.0]),
         priority=st.integers(0, 2),
+        held_at_step=st.one_of(st.none(), st.integers(0, 20)),
+        held_for_steps=st.integers(0, 20),
     )
     return Scenario(
         num_blocks=draw(st.integers(1, 24)),
@@ -92,12 +96,13 @@ def run_scenario(scenario: Scenario, runner: Runner) -> None:
     scheduler = Scheduler(scenario.limits, blocks, frozenset({EOS}))
     seqs: dict[int, Sequence] = {}
     refused: dict[int, str] = {}
-    num_steps, last_arrival = 0, max(r.arrives_at_step for r in scenario.requests)
-    while num_steps <= last_arrival or scheduler.has_work:
+    num_steps, last_event = 0, max(_last_event(request) for request in scenario.requests)
+    while num_steps <= last_event or scheduler.has_work:
         _arrive(scenario, num_steps, scheduler, seqs, refused)
         for index, request in enumerate(scenario.requests):
             if request.aborted_at_step == num_steps and index in seqs:
                 scheduler.abort(seqs[index])
+        _hold(scenario, num_steps, scheduler, seqs)
         blocks.check(seqs.values())
         if scheduler.has_work:
             _step(scenario, scheduler, blocks, runner, seqs)
@@ -110,6 +115,19 @@ def run_scenario(scenario: Scenario, runner: Runner) -> None:
             _check_output(scenario, request, seqs[index])
         else:
             _check_refusal(scenario, request, refused[index])
+
+
+def _last_event(request: Request) -> int:
+    return max(request.arrives_at_step, (request.held_at_step or 0) + request.held_for_steps)
+
+
+def _hold(scenario: Scenario, step: int, scheduler: Scheduler, seqs: dict[int, Sequence]) -> None:
+    for index, request in enumerate(scenario.requests):
+        if index in seqs and request.held_at_step is not None:
+            if step == request.held_at_step:
+                scheduler.hold(seqs[index])
+            if step == request.held_at_step + request.held_for_steps:
+                scheduler.resume(seqs[index])
 
 
 def _arrive(
@@ -151,6 +169,7 @@ def _step(
     assert plan.num_tokens <= limits.max_num_batched_tokens
     assert len(scheduler.running) <= limits.max_num_seqs
     planned = {item.seq.seq_id for item in plan.scheduled}
+    assert not any(item.seq.state is SequenceState.HELD for item in plan.scheduled)
     decoding = [seq for seq in scheduler.running if seq.num_uncomputed_tokens == 1]
     assert all(seq.seq_id in planned for seq in decoding), "a decode was left out"
     _check_queues(scheduler)

@@ -29,6 +29,11 @@ class Deadlines:
         self._num_pushed = 0
         self._num_stale = 0
 
+    @property
+    def next_at(self) -> float:
+        """When the next one may be over, infinity for never; too early if that one has ended."""
+        return self._heap[0][0] if self._heap else float("inf")
+
     def watch(self, seq: Sequence) -> None:
         """Remember when the time of `seq` is over."""
         if seq.deadline is not None:

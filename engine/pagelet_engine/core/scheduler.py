@@ -6,13 +6,14 @@ and the block pool allow. A prompt is many tokens behind, a decoding sequence ex
 
 Who gets what: every decoding sequence its token in every step; then prompts already begun; then
 admissions in the order of `FairQueue`. All blocks of a prompt are taken on admission, so only a
-decoding sequence can find the pool full, and then the cheapest other one is preempted.
+decoding sequence can find the pool full, and then the cheapest other one is preempted, one that is
+held back for its reader before any that runs (`Residents`).
 
 Why a full pool cannot deadlock: `add` refuses what could not finish with the pool to itself, and
 preemption takes the unprotected first, of which each is taken at most `max_preemptions` times
-before it is protected; among the protected the oldest is never taken, so it finishes. Why nobody
-starves: preempted sequences are admitted before all others, oldest first, and nobody overtakes
-whose turn it is.
+before it is protected; among the protected the oldest is never taken, so it finishes. Who is held
+keeps nothing that another needs. Why nobody starves: preempted sequences are admitted before all
+others, oldest first, and nobody overtakes whose turn it is.
 """
 
 from collections.abc import Sequence as SequenceOf
@@ -30,7 +31,7 @@ from pagelet_engine.core.deadlines import Deadlines, Expired
 from pagelet_engine.core.fair_queue import FairQueue
 from pagelet_engine.core.finish import ErrorKind, FinishReason
 from pagelet_engine.core.pace import Pace
-from pagelet_engine.core.preemption import cheapest_victim
+from pagelet_engine.core.residents import Residents
 from pagelet_engine.core.sequence import Sequence, SequenceState
 from pagelet_engine.core.stats import Counters
 from pagelet_engine.core.step_budget import PromptBudget
@@ -91,16 +92,36 @@ class Scheduler:
         self._admission = admission or AdmissionLimits()
         self._deadlines = Deadlines(self._admission.queue_timeout_s)
         self._pace = Pace(limits.target_itl_s)
-        self._released: list[int] = []
         self._num_arrivals = 0
         self.waiting = FairQueue()
-        self.running: list[Sequence] = []
         self.counters = Counters()
+        self._residents = Residents(
+            blocks,
+            self.waiting,
+            self.counters,
+            max_num_seqs=limits.max_num_seqs,
+            max_preemptions=limits.max_preemptions,
+        )
+
+    @property
+    def running(self) -> list[Sequence]:
+        """The sequences that may be part of the next step."""
+        return self._residents.running
+
+    @property
+    def admitted(self) -> list[Sequence]:
+        """The running sequences and those held back for their readers."""
+        return self._residents.all()
 
     @property
     def has_work(self) -> bool:
         """Whether a step would compute anything."""
-        return bool(self.running or self.waiting)
+        return self._residents.have_work or bool(self.waiting)
+
+    @property
+    def next_deadline(self) -> float:
+        """When `expire` may find something, seconds; infinity if nothing can run out of time."""
+        return self._deadlines.next_at
 
     def add(self, seq: Sequence, now: float = 0.0) -> Refusal | None:
         """Queue a sequence that arrives at `now`, or return why not.
@@ -132,6 +153,14 @@ class Scheduler:
         """End a sequence now and free its blocks; one that has finished is left alone."""
         self._remove(seq, FinishReason.ABORT)
 
+    def hold(self, seq: Sequence) -> None:
+        """Produce nothing more of `seq` until `resume`: its reader does not keep up."""
+        self._residents.hold(seq)
+
+    def resume(self, seq: Sequence) -> None:
+        """Let a held sequence go on; nothing happens if it is not held."""
+        self._residents.resume(seq)
+
     def expire(self, now: float) -> list[Expired]:
         """End the sequences whose time is over at `now`, and return them."""
         expired = self._deadlines.pop_expired(now)
@@ -147,7 +176,8 @@ class Scheduler:
         already waiting to read (ITL before TTFT).
         """
         plan = StepPlan(budget=self._limits.max_num_batched_tokens)
-        preempted = self._secure_decodes()
+        self._residents.take_returning()
+        preempted = self._residents.secure_decodes()
         decodes = [seq for seq in self.running if seq.num_uncomputed_tokens == 1]
         for seq in decodes:
             plan.add(seq, 1)
@@ -155,7 +185,8 @@ class Scheduler:
         # A full pool: admitting now would only thrash. A prompt still unfinished: the step is full.
         if self._continue_prompts(plan, budget) and not preempted:
             self._admit_waiting(plan, budget)
-        plan.released, self._released = self._released, plan.released
+        if plan.scheduled:  # nobody computes an empty plan, so nobody would hear of it
+            plan.released = self._residents.take_released()
         return plan
 
     def update(self, plan: StepPlan, token_ids: SequenceOf[int | None]) -> list[SequenceUpdate]:
@@ -176,8 +207,6 @@ class Scheduler:
         updates = [
             self._accept(item.seq, token) for item, token in zip(sampling, token_ids, strict=True)
         ]
-        if any(update.seq.state is SequenceState.FINISHED for update in updates):
-            self.running = [seq for seq in self.running if seq.state is SequenceState.RUNNING]
         return updates
 
     def observe(self, plan: StepPlan, seconds: float) -> None:
@@ -189,25 +218,10 @@ class Scheduler:
         prefill = sum(max(0, seq.num_uncomputed_tokens - 1) for seq in self.running)
         return Load(
             num_queued=len(self.waiting),
-            num_running=len(self.running),
+            num_running=len(self._residents),
             num_queued_tokens=self.waiting.num_tokens,
             num_prefill_tokens=prefill,
         )
-
-    def _secure_decodes(self) -> bool:
-        """Find each decoding sequence a slot; return whether one had to be preempted for it."""
-        num_before = self.counters.num_preemptions
-        for seq in list(self.running):
-            if seq.state is not SequenceState.RUNNING or seq.num_uncomputed_tokens > 1:
-                continue
-            while not self._blocks.append_slots(seq, 1):
-                victim = cheapest_victim(
-                    self.running, self._blocks, max_preemptions=self._limits.max_preemptions
-                )
-                self._preempt(victim)
-                if victim is seq:
-                    break
-        return self.counters.num_preemptions > num_before
 
     def _continue_prompts(self, plan: StepPlan, budget: PromptBudget | None) -> bool:
         """Plan chunks of prompts already begun; return whether all will be done."""
@@ -222,11 +236,9 @@ class Scheduler:
         return all_done
 
     def _admit_waiting(self, plan: StepPlan, budget: PromptBudget | None) -> None:
-        while plan.budget and len(self.running) < self._limits.max_num_seqs:
+        while plan.budget and self._residents.has_place:
             seq = self.waiting.peek()
-            # A block of slack for each running sequence: without it a newcomer would take the
-            # last blocks and be preempted by the next decode that crosses a block boundary.
-            if seq is None or not self._blocks.fits(seq, len(self.running)):
+            if seq is None or not self._residents.make_room(seq):
                 return
             if self._blocks.awaits(seq, self.running):
                 return
@@ -241,15 +253,13 @@ class Scheduler:
                 return
 
     def _begin(self, seq: Sequence) -> None:
-        num_cached = self._blocks.begin(seq)
+        num_cached = self._residents.admit(seq)
         if seq.num_cached_tokens is None:
             seq.num_cached_tokens = num_cached
             self.counters.num_prefix_query_tokens += seq.num_prompt_tokens
             self.counters.num_prefix_hit_tokens += num_cached
             # At once, so that a tenant that was served little cannot take every free place.
             self.waiting.charge(seq, seq.num_uncomputed_tokens)
-        seq.state = SequenceState.RUNNING
-        self.running.append(seq)
 
     def _chunk(
         self, plan: StepPlan, budget: PromptBudget | None, start: int, num_wanted: int
@@ -259,16 +269,6 @@ class Scheduler:
         if num_tokens and budget is not None:
             num_tokens = budget.take_chunk(start, num_tokens)
         return num_tokens
-
-    def _preempt(self, seq: Sequence) -> None:
-        self.running.remove(seq)
-        seq.num_lost_tokens = max(seq.num_lost_tokens, seq.num_computed_tokens)
-        self._release(seq)
-        seq.state = SequenceState.WAITING
-        seq.num_preemptions += 1
-        seq.num_queued_tokens = seq.num_tokens
-        self.waiting.push_preempted(seq)
-        self.counters.num_preemptions += 1
 
     def _accept(self, seq: Sequence, token_id: int | None) -> SequenceUpdate:
         if token_id is None:
@@ -286,22 +286,15 @@ class Scheduler:
         return SequenceUpdate(seq, token_id)
 
     def _remove(self, seq: Sequence, reason: FinishReason) -> None:
-        match seq.state:
-            case SequenceState.WAITING:
-                self.waiting.remove(seq)
-            case SequenceState.RUNNING:
-                self.running.remove(seq)
-            case SequenceState.FINISHED:
-                return
-        self._end(seq, reason)
+        if seq.state is not SequenceState.FINISHED:
+            self._end(seq, reason)
 
     def _end(self, seq: Sequence, reason: FinishReason) -> None:
-        self._release(seq)
+        if seq.state is SequenceState.WAITING:
+            self.waiting.remove(seq)
+        else:
+            self._residents.leave(seq)
+        self._residents.release(seq)
         seq.finish(reason)
         self.waiting.leave(seq)
         self._deadlines.note_end(seq)
-
-    def _release(self, seq: Sequence) -> None:
-        if seq.block_table:
-            self._released.append(seq.seq_id)
-        self._blocks.free(seq)

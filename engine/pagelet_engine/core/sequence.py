@@ -1,8 +1,9 @@
 """One generation: its tokens, how far they are computed, and when it ends.
 
     WAITING ──admitted──► RUNNING ──stop, length, abort, error──► FINISHED
-       ▲                     │
-       └──────preempted──────┘
+       ▲                  │     ▲
+       └────preempted─────┤     │
+                          └► HELD, while its reader does not keep up
 
 A sequence knows nothing about HTTP, text or tensors.
 """
@@ -19,6 +20,7 @@ class SequenceState(Enum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    HELD = "held"
     FINISHED = "finished"
 
 
