@@ -1,6 +1,6 @@
 """Bodies nobody thought of: valid ones bent and broken by chance.
 
-`PAGELET_FUZZ_EXAMPLES` says how many per test; a long run takes 10,000.
+Two tests of 5,000 requests each; `PAGELET_FUZZ_EXAMPLES` says how many instead.
 """
 
 import http.client
@@ -19,7 +19,7 @@ from pagelet_engine.server.protocol import ChatCompletionRequest, CompletionRequ
 from server_client import request
 from server_process import echo_server
 
-NUM_EXAMPLES = int(os.environ.get("PAGELET_FUZZ_EXAMPLES", "300"))
+NUM_EXAMPLES = int(os.environ.get("PAGELET_FUZZ_EXAMPLES", "5000"))
 MODEL = {"model": "dummy://tiny", "served_model_name": "m", "num_threads": 1}
 VALID = {
     "/v1/completions": {"model": "m", "prompt": "a", "max_tokens": 2},
