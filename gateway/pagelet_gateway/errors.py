@@ -7,6 +7,8 @@
     │   ├── BodyTimeoutError         408 body_timeout
     │   ├── UnsupportedEncodingError 415 unsupported_encoding
     │   ├── UnknownModelError        404 model_not_found
+    │   ├── UnknownRevisionError     404 revision_not_found
+    │   ├── RevisionDeniedError      403 revision_not_allowed
     │   ├── UnknownRouteError        404 unknown_url
     │   └── MethodError              405 method_not_allowed
     └── ServingError             nobody is wrong, or an engine is
@@ -90,6 +92,20 @@ class UnknownModelError(RequestError):
 
     status = 404
     code = "model_not_found"
+
+
+class UnknownRevisionError(RequestError):
+    """A tester names a revision that the model does not have."""
+
+    status = 404
+    code = "revision_not_found"
+
+
+class RevisionDeniedError(RequestError):
+    """The request names a revision, and its client may not choose one."""
+
+    status = 403
+    code = "revision_not_allowed"
 
 
 class UnknownRouteError(RequestError):

@@ -20,6 +20,8 @@ from prometheus_client import (
 )
 from prometheus_client.core import HistogramMetricFamily
 
+from pagelet_gateway.shares import ObservedShares
+
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 ITL_BUCKETS_S = (
@@ -159,6 +161,8 @@ class Metrics:
             (*by_revision, "reason"),
         )  # fmt: skip
         self._add_table_series()
+        self.shares = ObservedShares()
+        self.registry.register(self.shares)
         self._routes: set[tuple[str, str]] = set()
         self._labelled: set[tuple[str, str]] = set()
         self._flying: defaultdict[tuple[str, str], int] = defaultdict(int)

@@ -11,8 +11,9 @@ the bound exact with any way of choosing among endpoints.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-RAMP_S = 20.0
-"""How long an endpoint counts as new: a few generations of requests, enough to warm caches."""
+RAMP_S = 10.0
+"""How long an endpoint counts as new: long enough to warm caches, short enough for an endpoint
+that was added because the others cannot keep up."""
 
 FLOOR = 0.1
 """Part of the fair share it has from its first moment, so that it gets warm at all."""

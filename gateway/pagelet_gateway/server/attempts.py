@@ -1,6 +1,7 @@
 """Attempts of one request, until an engine answers or nothing is left to try."""
 
 import time
+from functools import partial
 
 import aiohttp
 import structlog
@@ -44,7 +45,13 @@ class Attempts:
             BadUpstreamError: One answered something that is not HTTP.
         """
         self._budget.deposit(call.started_at)
-        target = self._router.choose(call.model, call.revision, call.started_at)
+        target = self._router.choose(
+            call.model,
+            call.revision,
+            call.started_at,
+            prefix=call.prefix,
+            is_pinned=call.is_pinned,
+        )
         while target is not None:
             call.attempts += 1
             call.target, call.revision = target, target.revision
@@ -72,7 +79,7 @@ class Attempts:
             request_id=exchange.request_id,
             deadline_ms=max(1, int(call.remaining_s() * 1000)),
         )
-        self._router.begin(target)
+        self._router.begin(target, call.prefix)
         try:
             url = target.url + exchange.path
             answer = await attempt(self._session, url, body=call.body, headers=headers)
@@ -123,8 +130,13 @@ class Attempts:
         resort, but only once per request, which keeps attempts near one in an outage.
         """
         now = time.monotonic()
-        model, revision = call.model, call.revision
-        target = self._router.choose(
-            model, revision, now, tried=call.tried, even_avoided=not last.was_avoided
+        choose = partial(
+            self._router.choose,
+            call.model,
+            call.revision,
+            now,
+            prefix=call.prefix,
+            is_pinned=call.is_pinned,
         )
-        return target or self._router.choose(model, revision, now, even_avoided=False)
+        target = choose(tried=call.tried, even_avoided=not last.was_avoided)
+        return target or choose(even_avoided=False)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from pagelet_gateway.core.affinity import Chain
 from pagelet_gateway.core.router import Target
 from pagelet_gateway.metrics import Metrics, Outcome
 from pagelet_gateway.server.exchange import Exchange
@@ -22,6 +23,10 @@ class Call:
     """Monotonic seconds at arrival."""
     deadline: float
     """Monotonic seconds when its time is up."""
+    prefix: Chain = ()
+    """Its prompt's beginning, on routes that are aware of it."""
+    is_pinned: bool = False
+    """Whether a tester named the revision; then no other takes over."""
     attempts: int = 0
     tried: set[str] = field(default_factory=set)
     target: Target | None = None

@@ -13,6 +13,7 @@ from pagelet_gateway.config import GatewayConfig
 from pagelet_gateway.core.router import Router
 from pagelet_gateway.errors import UnavailableError, UnknownModelError, UpstreamTimeoutError
 from pagelet_gateway.metrics import Metrics, Outcome
+from pagelet_gateway.server.assignment import assign
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.exchange import Exchange
@@ -84,16 +85,13 @@ class Proxy:
             raise UnknownModelError(
                 f"The model {model[:200]!r} does not exist here; models: {names}.", param="model"
             )
-        key = exchange.headers.get(b"x-pagelet-conversation", b"").decode("latin-1") or seen.user
-        revision = self._router.assign(model, key)
-        if revision is None:
-            raise UnavailableError(
-                f"The model {model!r} is not ready: none of its revisions serves.", retry_after_s=2
-            )
+        assigned = assign(self._router, route, exchange, seen, salt="", may_choose=False)
         return Call(
             exchange=exchange,
             model=model,
-            revision=revision,
+            revision=assigned.revision,
+            prefix=assigned.prefix,
+            is_pinned=assigned.is_pinned,
             body=body,
             started_at=started_at,
             deadline=started_at + route.request_timeout_s,
@@ -119,6 +117,7 @@ class Proxy:
         try:
             async with asyncio.timeout(call.remaining_s()):
                 answer = await self._attempts.open(call)
+                self._metrics.shares.count(call.model, call.revision)
                 await relay(call, answer, self._metrics)
         except TimeoutError:
             await self._time_out(call, answer)

@@ -39,13 +39,12 @@ async def test_a_conversation_stays_where_it_is(gateway, session):
 
 async def test_the_least_busy_endpoint_is_asked(gateway, session):
     async with Upstream(streams("a", pause_s=0.5)) as one, Upstream(streams("a")) as two:
-        gateway.apply(model("m", {"m-1": (100, [one.url])}))
-        busy = [asyncio.create_task(post(session, gateway.url + PATH, ASK)) for _ in range(4)]
-        await until(lambda: one.num_open == 4)
         gateway.apply(model("m", {"m-1": (100, [one.url, two.url])}))
+        busy = [asyncio.create_task(post(session, gateway.url + PATH, ASK)) for _ in range(8)]
+        await until(lambda: one.num_open == 4 and not two.num_open)
         for _ in range(4):
             await post(session, gateway.url + PATH, ASK)
-        assert len(two.received) == 4
+        assert (len(one.received), len(two.received)) == (4, 8)
         await asyncio.gather(*busy)
 
 
