@@ -19,12 +19,28 @@ class Failure(StrEnum):
     """The connection ended without an answer; the engine may have begun."""
     PROTOCOL = "protocol"
     """The answer is not HTTP; another attempt would meet the same."""
+    BUSY = "busy"
+    """503 with Retry-After, or 429 from elsewhere: overloaded, not broken."""
+    ERROR = "error"
+    """An answer that says that the engine failed."""
+    SLOW = "slow"
+    """No first byte in the share of the time that one attempt may take."""
 
+
+BREAKING = frozenset(
+    {Failure.REFUSED, Failure.RESET, Failure.PROTOCOL, Failure.ERROR, Failure.SLOW}
+)
+"""Failures that count against an endpoint and its revision. One that drains or has too much to
+do is sound, and says so."""
+
+FIRST_BYTE_SHARE = 0.5
+"""How much of its remaining time a request waits for one attempt's first byte while there is
+somewhere else to go; what follows has the rest."""
 
 REFUSALS = frozenset({Failure.REFUSED, Failure.DRAINING})
 """Failures that cost no engine any work."""
 
-AVOID_S = {Failure.REFUSED: 1.0, Failure.DRAINING: 5.0}
+AVOID_S = {Failure.REFUSED: 1.0, Failure.DRAINING: 5.0, Failure.BUSY: 1.0}
 """How long an endpoint is left alone after its first refusal. A refused connection may be a
 restart that ends any moment; a draining engine does not come back, and the next table will
 not name it."""
@@ -70,8 +86,9 @@ def may_retry(
     """Decide whether another attempt is allowed, and pay for it.
 
     Refusals are free: they did no work, `max_attempts` bounds them, and the endpoint is
-    avoided from then on. A reset may have cost an engine a prefill, so it draws on the budget.
+    avoided from then on. Whatever else fails may have cost an engine a prefill, so it draws on
+    the budget.
     """
-    if failure is Failure.PROTOCOL or attempts >= max_attempts:
+    if attempts >= max_attempts:
         return False
     return failure in REFUSALS or budget.withdraw(now)

@@ -5,9 +5,12 @@ Decides only; it opens no connection and reads no clock. The table is swapped wh
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pagelet_gateway.core import fallback
 from pagelet_gateway.core.affinity import Chain
+from pagelet_gateway.core.fallback import Link
+from pagelet_gateway.core.guard import Guard, Key, external_key
 from pagelet_gateway.core.picker import Picker
 from pagelet_gateway.core.retry import AVOID_S, Failure
 from pagelet_gateway.core.route_table import ModelRoute, Revision, Role, RouteTable
@@ -22,13 +25,30 @@ class Target:
     url: str
     was_avoided: bool
     """Whether it is known to refuse, and chosen only because all others do, too."""
+    model: str = ""
+    """Whose revision it is; a fallback's own."""
+    link: Link | None = None
+    """The fallback it belongs to; None for the model that was asked for."""
+
+    @property
+    def key(self) -> Key:
+        """The circuit that its requests enter."""
+        external = self.link.external if self.link else None
+        return external_key(external) if external else (self.model, self.revision)
 
 
 class Router:
     """Chooses a target for every attempt and counts what is in flight."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: str = "") -> None:
+        """Make a router without a table.
+
+        Args:
+            seed: Another one for each gateway, so that they do not probe in step.
+        """
         self.table: RouteTable | None = None
+        self.guard = Guard(seed)
+        self._chains: dict[str, fallback.Chain] = {}
         self._dealers: dict[str, Dealer] = {}
         self._picker = Picker()
 
@@ -46,6 +66,8 @@ class Router:
                 dealers[name] = old if old and old.weights == weights else Dealer(weights)
         self._dealers = dealers
         self.table = table
+        self._chains = {name: fallback.chain_of(table, name) for name in table.models}
+        self.guard.apply(table)
         self._picker.keep_only(
             {
                 url
@@ -100,17 +122,67 @@ class Router:
         chain = _only(route, revision) if is_pinned else _chain(route, revision)
         for desperate in (False, True) if even_avoided else (False,):
             for candidate in chain:
-                url = self._picker.pick(
-                    candidate.endpoints,
-                    now,
-                    tried=tried,
-                    even_avoided=desperate,
-                    policy=route.routing.policy,
-                    prefix=prefix,
-                )
+                url = self._endpoint(route, candidate, now, tried, desperate, prefix)
                 if url is not None:
-                    return Target(candidate.name, url, desperate)
+                    return Target(candidate.name, url, desperate, model)
         return None
+
+    def fallbacks(self, model: str) -> fallback.Chain:
+        """Return what answers for a model that cannot."""
+        return self._chains.get(model, fallback.Chain())
+
+    def fall_back(
+        self, model: str, now: float, *, key: str | None, spent: Collection[str]
+    ) -> Target | None:
+        """Choose where a request goes that `model` cannot answer.
+
+        Args:
+            model: What was asked for.
+            now: Monotonic seconds.
+            key: The conversation, for the split of the model that takes over.
+            spent: Names of links not to go to again.
+
+        Returns:
+            None when no fallback is left that can be expected to answer.
+        """
+        for link in self.fallbacks(model).links:
+            if link.name in spent:
+                continue
+            if link.external is not None:
+                target = Target("", link.external.url or "", False, model, link)
+                if self.guard.admits(target.key, now):
+                    return target
+            elif link.model is not None and (assigned := self.assign(link.model, key)):
+                found = self.choose(link.model, assigned, now, even_avoided=False)
+                if found is not None:
+                    return replace(found, link=link)
+        return None
+
+    def _endpoint(
+        self,
+        route: ModelRoute,
+        revision: Revision,
+        now: float,
+        tried: Collection[str],
+        desperate: bool,
+        prefix: Chain,
+    ) -> str | None:
+        """One endpoint of a revision whose circuit lets the request in."""
+        key = (route.name, revision.name)
+        if not self.guard.admits(key, now):
+            return None
+        for url in self.guard.probe_due(key, revision, now):
+            if url not in tried:
+                return url
+        ejected = self.guard.ejected(key, revision, now)
+        return self._picker.pick(
+            [url for url in revision.endpoints if url not in ejected],
+            now,
+            tried=tried,
+            even_avoided=desperate,
+            policy=route.routing.policy,
+            prefix=prefix,
+        )
 
     def begin(self, target: Target, prefix: Chain = ()) -> None:
         """Count `target` as in flight until `end`; `prefix` is what it will have computed."""

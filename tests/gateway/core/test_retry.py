@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagelet_gateway.core.retry import Failure, RetryBudget, may_retry
+from pagelet_gateway.core.retry import BREAKING, Failure, RetryBudget, may_retry
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 5)), max_size=200))
@@ -53,6 +53,9 @@ def test_attempts_are_bounded_whatever_failed(failure):
         (Failure.DRAINING, True),
         (Failure.RESET, False),
         (Failure.PROTOCOL, False),
+        (Failure.BUSY, False),
+        (Failure.ERROR, False),
+        (Failure.SLOW, False),
     ],
 )
 def test_without_budget_only_what_cost_no_work_is_tried_again(failure, allowed):
@@ -60,7 +63,5 @@ def test_without_budget_only_what_cost_no_work_is_tried_again(failure, allowed):
     assert may_retry(failure, attempts=1, max_attempts=3, budget=spent, now=0.0) is allowed
 
 
-def test_an_answer_that_is_not_http_is_not_asked_for_again():
-    budget = RetryBudget()
-    assert not may_retry(Failure.PROTOCOL, attempts=1, max_attempts=3, budget=budget, now=0.0)
-    assert budget.withdraw(0.0)
+def test_an_engine_that_is_busy_or_drains_is_not_called_broken():
+    assert set(Failure) - BREAKING == {Failure.BUSY, Failure.DRAINING}

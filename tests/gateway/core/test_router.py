@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pagelet_gateway.core.retry import Failure
 from pagelet_gateway.core.route_table import RouteTable
-from pagelet_gateway.core.router import Router
+from pagelet_gateway.core.router import Router, Target
 from pagelet_gateway.core.table_parser import parse
 
 ROLES = ("stable", "canary", "retired")
@@ -133,3 +133,71 @@ def test_the_models_policy_says_how_endpoints_are_chosen():
         for url, running in zip(urls, (9, 1), strict=True):
             routes.loaded(url, waiting=0, running=running, now=0.0)
         assert routes.choose("m", "r", 0.0).url == expected
+
+
+def failing(routes: Router, target: Target, times: int = 5) -> None:
+    for _ in range(times):
+        routes.guard.enter_endpoint(target.key, target.url, 0.0, 1e9).fail(0.0)
+
+
+def test_an_ejected_endpoint_gets_nothing_until_its_probe_is_due():
+    routes = router(a=("stable", 100, ["http://1", "http://2"]))
+    first = routes.choose("m", "a", 0.0)
+    failing(routes, first)
+    other = {"http://1": "http://2", "http://2": "http://1"}[first.url]
+    for _ in range(4):
+        target = routes.choose("m", "a", 1.0)
+        routes.begin(target)
+        assert target.url == other
+    assert routes.choose("m", "a", 1.0, tried={other}) is None
+    assert routes.choose("m", "a", 37.0).url == first.url
+    routes.guard.enter_endpoint(first.key, first.url, 37.0, 50.0)
+    assert routes.choose("m", "a", 37.0).url == other
+
+
+def test_a_canary_whose_circuit_is_open_spills_to_stable_and_stable_to_nobody():
+    routes = router(a=("stable", 50, ["http://a"]), b=("canary", 50, ["http://b"]))
+    for _ in range(5):
+        routes.guard.enter_circuit(("m", "b"), 0.0, 1e9).fail(0.0)
+    assert routes.choose("m", "b", 1.0).revision == "a"
+    for _ in range(5):
+        routes.guard.enter_circuit(("m", "a"), 0.0, 1e9).fail(0.0)
+    assert routes.choose("m", "b", 1.0) is None
+
+
+def chained(*fallbacks: dict[str, str]) -> Router:
+    def item(name: str, **fields: Any) -> dict[str, Any]:
+        revision = {"name": f"{name}-1", "role": "stable", "weight": 100}
+        endpoints = {"endpoints": [{"url": f"http://{name}"}]}
+        return {
+            "name": name, "resource": "d/m", "generation": 1, "revisions": [revision | endpoints]
+        } | fields  # fmt: skip
+
+    made = Router()
+    made.apply(
+        parse({"schemaVersion": 1, "models": [item("m", fallback=list(fallbacks)), item("n")]})
+    )
+    return made
+
+
+def test_a_fallback_model_brings_its_own_revision_and_circuit():
+    routes = chained({"model": "n"}, {"url": "https://x/v1", "urlModel": "big"})
+    target = routes.fall_back("m", 0.0, key=None, spent=())
+    assert (target.model, target.revision, target.url) == ("n", "n-1", "http://n")
+    assert target.key == ("n", "n-1")
+    for _ in range(5):
+        routes.guard.enter_circuit(target.key, 0.0, 1e9).fail(0.0)
+    elsewhere = routes.fall_back("m", 0.0, key=None, spent=())
+    assert (elsewhere.url, elsewhere.link.name) == ("https://x/v1", "big")
+    assert routes.fall_back("m", 0.0, key=None, spent={"big"}) is None
+    for _ in range(5):
+        routes.guard.enter_circuit(elsewhere.key, 0.0, 1e9).fail(0.0)
+    assert routes.fall_back("m", 0.0, key=None, spent=()) is None
+    assert routes.fall_back("n", 0.0, key=None, spent=()) is None
+
+
+def test_a_fallback_whose_endpoints_all_refuse_is_passed_over():
+    routes = chained({"model": "n"})
+    target = routes.fall_back("m", 0.0, key=None, spent=())
+    routes.report(target, Failure.DRAINING, 0.0)
+    assert routes.fall_back("m", 1.0, key=None, spent=()) is None
