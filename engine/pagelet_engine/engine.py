@@ -7,28 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import torch
-
-from pagelet_engine.attention.dispatch import select_backend
-from pagelet_engine.attention.kv_cache import KVCache
-from pagelet_engine.config import EngineConfig
 from pagelet_engine.constraints.masks import DEAD_END, Masks
-from pagelet_engine.core.admission import AdmissionLimits, Refusal
+from pagelet_engine.core.admission import Refusal
 from pagelet_engine.core.block_manager import BlockManager
 from pagelet_engine.core.deadlines import Expired
 from pagelet_engine.core.finish import ErrorKind, FinishReason
 from pagelet_engine.core.logprobs import StepScores, TokenLogprobs
-from pagelet_engine.core.scheduler import Scheduler, SchedulerLimits, SequenceUpdate
+from pagelet_engine.core.scheduler import Scheduler, SequenceUpdate
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_plan import StepPlan
 from pagelet_engine.messages import EngineStats, Ready, Submit, TokenOutput
-from pagelet_engine.model.config import ModelConfig
-from pagelet_engine.model.llama import Llama
-from pagelet_engine.model.loader import open_checkpoint
-from pagelet_engine.runner.block_tables import BlockTables
-from pagelet_engine.runner.hardware import detect_hardware
-from pagelet_engine.runner.memory_plan import ResolvedConfig, resolve
-from pagelet_engine.runner.model_runner import ModelRunner
 
 NOTHING_LEFT = (
     "No token could be chosen: allowed_token_ids, bad_words, min_tokens and logit_bias leave none, "
@@ -67,7 +55,7 @@ class Engine:
         masks: Masks | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Put the parts together; `build_engine` is the usual way.
+        """Put the parts together; `assembly.build_engine` is the usual way.
 
         Args:
             scheduler: Holds no sequence yet.
@@ -92,8 +80,8 @@ class Engine:
 
     @property
     def has_work(self) -> bool:
-        """Whether `step` would compute anything."""
-        return self._scheduler.has_work
+        """Whether `step` would compute anything, or end what has run out of time."""
+        return self._scheduler.has_work or self._scheduler.next_deadline <= self._clock()
 
     def add(self, submit: Submit) -> TokenOutput | None:
         """Queue a sequence.
@@ -124,6 +112,14 @@ class Engine:
             self._scheduler.abort(seq)
             self._forget(seq_id)
 
+    def hold(self, seq_id: int, *, is_held: bool) -> None:
+        """Produce nothing more of a sequence, or go on with it; unknown ids are ignored."""
+        seq = self._seqs.get(seq_id)
+        if seq is not None and is_held:
+            self._scheduler.hold(seq)
+        elif seq is not None:
+            self._scheduler.resume(seq)
+
     def step(self) -> list[TokenOutput]:
         """End what has run out of time, then compute one step; call it while `has_work`."""
         started = self._clock()
@@ -141,10 +137,9 @@ class Engine:
     def stats(self) -> EngineStats:
         """Return gauges and counters as of now."""
         counters = self._scheduler.counters
-        running = self._scheduler.running
         return EngineStats(
             num_waiting=len(self._scheduler.waiting),
-            num_running=len(running),
+            num_running=len(self._scheduler.admitted),
             num_blocks_used=self._blocks.num_used_blocks,
             num_blocks_total=self._blocks.num_blocks,
             kv_slots_used=self._num_slots_used(),
@@ -184,7 +179,7 @@ class Engine:
         block_size = self._blocks.block_size
         num_idle = sum(
             len(seq.block_table) * block_size - seq.num_computed_tokens
-            for seq in self._scheduler.running
+            for seq in self._scheduler.admitted
         )
         return self._blocks.num_used_blocks * block_size - num_idle
 
@@ -263,83 +258,4 @@ def _sequence(submit: Submit, now: float) -> Sequence:
 def _refused(seq_id: int, refusal: Refusal) -> TokenOutput:
     return TokenOutput(
         seq_id, [], FinishReason.ERROR, refusal.message, refusal.kind, refusal.retry_after_s
-    )
-
-
-def build_engine(config: EngineConfig, on_stage: Callable[[str], None]) -> Engine:
-    """Find the model, plan memory, load weights, and put an engine together.
-
-    Args:
-        config: What the user said.
-        on_stage: Called with each start-up stage's name as it begins.
-
-    Raises:
-        ConfigError: The model or the configuration cannot be used; says what to change.
-    """
-    started = time.monotonic()
-    on_stage("finding model")
-    checkpoint = open_checkpoint(config.model, config.revision)
-    resolved = resolve(config, checkpoint.config, detect_hardware(config.device))
-    torch.set_num_threads(resolved.num_threads)
-    device, dtype = torch.device(resolved.device), getattr(torch, resolved.dtype)
-    on_stage("loading weights")
-    model = checkpoint.load(dtype, device)
-    on_stage("allocating KV cache")
-    return _assemble(config, resolved, model, started)
-
-
-def _assemble(
-    config: EngineConfig, resolved: ResolvedConfig, model: Llama, started: float
-) -> Engine:
-    cache = _cache(resolved, model.config)
-    blocks = BlockManager(
-        resolved.num_blocks, resolved.block_size, caches_prefixes=config.prefix_caching
-    )
-    limits = SchedulerLimits(
-        max_num_seqs=resolved.max_num_seqs,
-        max_num_batched_tokens=resolved.max_num_batched_tokens,
-        max_model_len=resolved.max_model_len,
-        target_itl_s=None if config.target_itl_ms is None else config.target_itl_ms / 1000,
-    )
-    admission = AdmissionLimits(
-        max_queued_tokens=config.max_queued_tokens, queue_timeout_s=config.queue_timeout_s
-    )
-    scheduler = Scheduler(limits, blocks, frozenset(model.config.eos_token_ids), admission)
-    tables = BlockTables(
-        resolved.max_num_seqs, blocks.num_blocks_for(resolved.max_model_len), cache.null_block
-    )
-    masks = Masks(model.config.vocab_size)
-    runner = ModelRunner(
-        model,
-        cache,
-        select_backend(cache),
-        tables,
-        device=torch.device(resolved.device),
-        seed=config.seed,
-        masks=masks,
-    )
-    ready = Ready(
-        vocab_size=model.config.vocab_size,
-        max_model_len=resolved.max_model_len,
-        num_blocks=resolved.num_blocks,
-        block_size=resolved.block_size,
-        dtype=resolved.dtype,
-        device=resolved.device,
-        kv_cache_bytes=resolved.kv_cache_bytes,
-        weights_bytes=model.num_bytes,
-        load_seconds=time.monotonic() - started,
-        eos_token_ids=list(model.config.eos_token_ids),
-    )
-    return Engine(scheduler, blocks, runner, ready, masks)
-
-
-def _cache(resolved: ResolvedConfig, model: ModelConfig) -> KVCache:
-    return KVCache(
-        num_layers=model.num_layers,
-        num_blocks=resolved.num_blocks,
-        block_size=resolved.block_size,
-        num_kv_heads=model.num_kv_heads,
-        head_dim=model.head_dim,
-        dtype=getattr(torch, resolved.dtype),
-        device=torch.device(resolved.device),
     )

@@ -30,6 +30,7 @@ from pagelet_engine.messages import (
     EngineStats,
     Event,
     Fatal,
+    Hold,
     Ready,
     Stage,
     Stepped,
@@ -39,6 +40,9 @@ from pagelet_engine.messages import (
 from pagelet_engine.terms import Terms
 
 _EXIT_GRACE_S = 2.0
+MAX_UNREAD_BYTES = 16 * 1024
+"""Of one request's output, before its sequences are held back: 256 tokens, or 6 with 20
+log-probabilities each. Enough for a reader that is late by a few seconds."""
 _NO_TERMS = Terms()
 
 
@@ -151,6 +155,7 @@ class EngineClient:
         *,
         constraint: str | None = None,
         terms: Terms = _NO_TERMS,
+        max_unread_bytes: int = MAX_UNREAD_BYTES,
     ) -> Generation:
         """Generate one sequence; prompt and parameters have been checked against `limits`.
 
@@ -159,17 +164,19 @@ class EngineClient:
             sampling: How to draw.
             constraint: Address of the process that says which tokens may come.
             terms: On whose account, and until when.
+            max_unread_bytes: Beyond it the sequence is held back until it is read.
 
         Raises:
             EngineDeadError: The engine process is gone.
         """
         if self._is_gone:
             raise EngineDeadError("The engine process has ended; this server is about to exit.")
-        generation = Generation(next(self._next_id), self._abort)
-        self._generations[generation.seq_id] = generation
+        seq_id = next(self._next_id)
+        generation = Generation(seq_id, self._abort, self._hold, max_unread_bytes)
+        self._generations[seq_id] = generation
         self._send(
             Submit(
-                generation.seq_id,
+                seq_id,
                 prompt_token_ids,
                 sampling,
                 cache_salt=terms.cache_salt,
@@ -205,6 +212,10 @@ class EngineClient:
     def _abort(self, seq_id: int) -> None:
         if self._generations.pop(seq_id, None) is not None:
             self._send(Abort(seq_id))
+
+    def _hold(self, seq_id: int, is_held: bool) -> None:
+        if seq_id in self._generations:
+            self._send(Hold(seq_id, is_held))
 
     def _send(self, command: Command) -> None:
         if not self._is_gone:

@@ -41,7 +41,17 @@ class Abort(msgspec.Struct, frozen=True, tag="abort"):
     seq_id: int
 
 
-Command = Submit | Abort
+class Hold(msgspec.Struct, frozen=True, tag="hold"):
+    """Produce nothing more of a sequence while its reader does not keep up, or go on with it.
+
+    Unknown ids are ignored. An output or two may still be under way.
+    """
+
+    seq_id: int
+    is_held: bool
+
+
+Command = Submit | Abort | Hold
 
 
 class Stage(msgspec.Struct, frozen=True, tag="stage"):

@@ -28,7 +28,16 @@ import msgspec
 from pagelet_engine.config import EngineConfig
 from pagelet_engine.errors import ConfigError, ProtocolError
 from pagelet_engine.framing import decode_command, read_frame, write_message
-from pagelet_engine.messages import Abort, Command, Fatal, Stage, Stepped, Submit, TokenOutput
+from pagelet_engine.messages import (
+    Abort,
+    Command,
+    Fatal,
+    Hold,
+    Stage,
+    Stepped,
+    Submit,
+    TokenOutput,
+)
 
 if TYPE_CHECKING:
     from pagelet_engine.engine import Engine
@@ -76,7 +85,7 @@ def _build(config: EngineConfig, connection: socket.socket) -> "Engine":
     # Imported here, after the reader thread: importing torch takes a second, in which the peer
     # may already leave.
     write_message(connection, Stage("importing torch"))
-    from pagelet_engine.engine import build_engine
+    from pagelet_engine.assembly import build_engine
 
     return build_engine(config, lambda name: write_message(connection, Stage(name)))
 
@@ -113,6 +122,8 @@ def _obey(engine: "Engine", commands: list[Command]) -> list[TokenOutput]:
                     refused.append(output)
             case Abort():
                 engine.abort(command.seq_id)
+            case Hold():
+                engine.hold(command.seq_id, is_held=command.is_held)
     return refused
 
 

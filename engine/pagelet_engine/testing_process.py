@@ -22,6 +22,7 @@ from pagelet_engine.messages import (
     Abort,
     EngineStats,
     Fatal,
+    Hold,
     Ready,
     Stage,
     Stepped,
@@ -72,6 +73,7 @@ class EchoEngine:
     max_num_seqs: int = 64
     _waiting: dict[int, _Echo] = field(default_factory=dict)
     _running: dict[int, _Echo] = field(default_factory=dict)
+    _held: dict[int, _Echo] = field(default_factory=dict)
     _num_steps: int = 0
     _num_prompt_tokens: int = 0
     _num_output_tokens: int = 0
@@ -96,8 +98,17 @@ class EchoEngine:
                 case Abort(seq_id):
                     self._waiting.pop(seq_id, None)
                     self._running.pop(seq_id, None)
+                    self._held.pop(seq_id, None)
+                case Hold(seq_id, is_held):
+                    self._hold(seq_id, is_held=is_held)
             patience_s = 0.0
         return True
+
+    def _hold(self, seq_id: int, *, is_held: bool) -> None:
+        source, target = (self._running, self._held) if is_held else (self._held, self._running)
+        echo = source.pop(seq_id, None)
+        if echo is not None:
+            target[seq_id] = echo
 
     def _step(self) -> list[TokenOutput]:
         while self._waiting and len(self._running) < self.max_num_seqs:
@@ -154,8 +165,8 @@ class EchoEngine:
     def _stats(self) -> EngineStats:
         return EngineStats(
             num_waiting=len(self._waiting),
-            num_running=len(self._running),
-            num_blocks_used=len(self._running),
+            num_running=len(self._running) + len(self._held),
+            num_blocks_used=len(self._running) + len(self._held),
             num_blocks_total=1024,
             kv_slots_used=8 * len(self._running),
             num_steps=self._num_steps,

@@ -58,14 +58,15 @@ async def test_sequences_do_not_mix(start):
     assert [token_ids for token_ids, _ in seen] == [[n] * n for n in lengths]
 
 
-async def test_a_slow_reader_gets_everything_in_one_piece(start):
+async def test_a_slow_reader_is_held_back_and_gets_everything(start):
     client = await start()
     await client.wait_ready()
-    slow = client.submit([5], SamplingParams(max_tokens=500))
+    slow = client.submit([5], SamplingParams(max_tokens=500), max_unread_bytes=64 * 100)
     await tokens(client.submit([6], SamplingParams(max_tokens=501)))
+    assert client.stats.num_running == 1
     outputs = [output async for output in slow]
-    assert len(outputs) == 1
-    assert outputs[0].token_ids == [5] * 500
+    assert 100 < len(outputs[0].token_ids) < 300
+    assert [token for output in outputs for token in output.token_ids] == [5] * 500
 
 
 async def test_start_up_is_told_in_stages(start):

@@ -1,8 +1,9 @@
 """Runs sequences through an engine in this process and collects what comes out."""
 
+from pagelet_engine.assembly import build_engine
 from pagelet_engine.config import EngineConfig
 from pagelet_engine.core.sampling_params import SamplingParams
-from pagelet_engine.engine import Engine, build_engine
+from pagelet_engine.engine import Engine
 from pagelet_engine.messages import Submit, TokenOutput
 
 GREEDY = SamplingParams(max_tokens=20, temperature=0.0, ignore_eos=True)
