@@ -153,6 +153,9 @@ class Metrics:
         self.retries = self._counter(
             "retries_total", "Further attempts before the first byte.", ("model", "reason")
         )
+        self.load_reports = self._counter(
+            "load_reports_total", "Questions to engines for their queue, by outcome.", ("outcome",)
+        )
         self.rejected = self._counter(
             "rejected_total", "Requests the gateway answered itself, by error code.", ("reason",)
         )

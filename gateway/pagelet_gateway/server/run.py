@@ -27,6 +27,7 @@ from pagelet_gateway.metrics import Metrics
 from pagelet_gateway.server.app import App
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.listener import BACKLOG, bind, url_of
+from pagelet_gateway.server.load_watch import LoadWatch
 from pagelet_gateway.server.proxy import Proxy
 from pagelet_gateway.server.upstream import open_session
 from pagelet_gateway.sources.file import FileSource
@@ -71,12 +72,14 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
         drain = Drain(config, app, proxy, server)
         source.poll()  # before the first request, if the file is there
         watching = asyncio.create_task(source.run())
+        asking = asyncio.create_task(LoadWatch(router, metrics, session).run())
         log.info("gateway listens", url=url_of(listener), route_table=str(config.route_table))
         try:
             with drain.on_signals():
                 await server.serve(sockets=[listener])
         finally:
             watching.cancel()
+            asking.cancel()
     log.info("gateway ends", exit_code=drain.exit_code)
     return drain.exit_code
 
