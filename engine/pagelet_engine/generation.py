@@ -19,7 +19,6 @@ from pagelet_engine.errors import (
 )
 from pagelet_engine.messages import TokenOutput
 
-
 _TOKEN_BYTES = 64
 """What an unread token is taken to weigh here and as text on the wire; most weigh less."""
 _LOGPROB_BYTES = 128
