@@ -6,9 +6,8 @@ share is ejected at once, and when every endpoint looks broken, none is.
 """
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
 from pagelet_gateway.core.breaker import Breaker, State, Ticket
 from pagelet_gateway.core.route_table import BreakerPolicy
@@ -73,7 +72,7 @@ class Outliers:
         ]
         if len(mine) < MIN_SAMPLE or len(others) < MIN_SAMPLE:
             return
-        usual_s, own_s = median(others), median(mine)
+        usual_s, own_s = _median(others), _median(mine)
         too_slow = own_s > SLOW_FACTOR * usual_s and own_s > usual_s + SLOW_BY_S
         if too_slow and self.breaker(url).state(now) is State.CLOSED:
             mine.clear()
@@ -89,3 +88,8 @@ class Outliers:
     def _admits(self, url: str, now: float) -> bool:
         breaker = self._breakers.get(url)
         return breaker is None or breaker.admits(now)
+
+
+def _median(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
