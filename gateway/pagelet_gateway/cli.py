@@ -17,6 +17,12 @@ def gateway(
     ],
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 lets the system choose.")] = 8080,
+    require_keys: Annotated[
+        bool, typer.Option(help="Serve no model without tenants, instead of to everybody.")
+    ] = False,
+    replicas: Annotated[
+        int, typer.Option(help="How many gateways share the quotas, this one included.")
+    ] = 1,
     drain_timeout: Annotated[
         float, typer.Option(help="Longest wait for open streams after SIGTERM, seconds.")
     ] = 300.0,
@@ -41,6 +47,8 @@ def gateway(
             route_table=route_table,
             host=host,
             port=port,
+            require_keys=require_keys,
+            replicas=replicas,
             drain_timeout_s=drain_timeout,
             drain_delay_s=drain_delay,
             max_body_bytes=max_body_bytes,

@@ -19,6 +19,12 @@ class GatewayConfig:
     port: int = 8080
     """TCP port; 0 lets the system choose (the choice is logged)."""
 
+    require_keys: bool = False
+    """Whether a model without tenants is closed to all instead of open to everybody."""
+
+    replicas: int = 1
+    """How many gateways share the quotas evenly, this one included."""
+
     drain_timeout_s: float = 300.0
     """Longest wait for streams in flight after SIGTERM; then they end with an error event."""
 
@@ -56,7 +62,13 @@ class GatewayConfig:
         for name in ("drain_timeout_s", "drain_delay_s", "hold_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0.")
-        positive = ("max_body_bytes", "max_attempts", "body_timeout_s", "connect_timeout_s")
+        positive = (
+            "max_body_bytes",
+            "max_attempts",
+            "replicas",
+            "body_timeout_s",
+            "connect_timeout_s",
+        )
         for name in (*positive, "poll_interval_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")

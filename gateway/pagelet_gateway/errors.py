@@ -6,12 +6,16 @@
     │   ├── BodyTooLargeError        413 body_too_large
     │   ├── BodyTimeoutError         408 body_timeout
     │   ├── UnsupportedEncodingError 415 unsupported_encoding
+    │   ├── MissingKeyError          401 missing_api_key
+    │   ├── InvalidKeyError          401 invalid_api_key
+    │   ├── OutputCapError           400 output_cap_exceeded
     │   ├── UnknownModelError        404 model_not_found
     │   ├── UnknownRevisionError     404 revision_not_found
     │   ├── RevisionDeniedError      403 revision_not_allowed
     │   ├── UnknownRouteError        404 unknown_url
     │   └── MethodError              405 method_not_allowed
     └── ServingError             nobody is wrong, or an engine is
+        ├── QuotaError               429 with Retry-After
         ├── UnavailableError         503 with Retry-After
         ├── BadUpstreamError         502 bad_upstream
         └── UpstreamTimeoutError     504 upstream_timeout
@@ -87,6 +91,28 @@ class UnsupportedEncodingError(RequestError):
     code = "unsupported_encoding"
 
 
+class MissingKeyError(RequestError):
+    """What is asked for is not open to everybody, and the request brings no key."""
+
+    status = 401
+    code = "missing_api_key"
+    kind = "authentication_error"
+
+
+class InvalidKeyError(RequestError):
+    """The key is nobody's, or no longer."""
+
+    status = 401
+    code = "invalid_api_key"
+    kind = "authentication_error"
+
+
+class OutputCapError(RequestError):
+    """The request asks for more output than one request may have."""
+
+    code = "output_cap_exceeded"
+
+
 class UnknownModelError(RequestError):
     """The request names a model that has no route here."""
 
@@ -124,6 +150,14 @@ class MethodError(RequestError):
 
 class ServingError(RefusalError):
     """The request is sound and could not be served."""
+
+
+class QuotaError(ServingError):
+    """A quota has nothing left; the code says of what."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    kind = "rate_limit_error"
 
 
 class UnavailableError(ServingError):

@@ -25,6 +25,7 @@ from pagelet_gateway.errors import (
 from pagelet_gateway.metrics import CONTENT_TYPE, Metrics
 from pagelet_gateway.server.exchange import ClientGoneError, Exchange, Message, Receive, Send
 from pagelet_gateway.server.proxy import Proxy
+from pagelet_gateway.server.tenancy import Gatekeeper
 
 log = structlog.get_logger("pagelet.gateway")
 
@@ -70,8 +71,11 @@ class App:
         is_draining: Set on SIGTERM: /readyz says 503, and answers ask to close the connection.
     """
 
-    def __init__(self, router: Router, proxy: Proxy, metrics: Metrics) -> None:
+    def __init__(
+        self, router: Router, gatekeeper: Gatekeeper, proxy: Proxy, metrics: Metrics
+    ) -> None:
         self.is_draining = False
+        self._gatekeeper = gatekeeper
         self._router = router
         self._proxy = proxy
         self._metrics = metrics
@@ -113,7 +117,7 @@ class App:
     async def _answer_locally(self, exchange: Exchange) -> None:
         match exchange.path:
             case "/v1/models":
-                models = {"object": "list", "data": self._models()}
+                models = {"object": "list", "data": self._models(exchange)}
                 await exchange.reply(_encode(models), content_type=JSON)
             case "/readyz":
                 self._check_ready()
@@ -125,22 +129,23 @@ class App:
             case "/metrics":
                 await exchange.reply(self._metrics.render(), content_type=CONTENT_TYPE)
             case path:
-                model = self._model(path.removeprefix(MODEL_PREFIX))
+                model = self._model(exchange, path.removeprefix(MODEL_PREFIX))
                 await exchange.reply(_encode(model), content_type=JSON)
 
-    def _models(self) -> list[dict[str, Any]]:
-        """OpenAI's model objects: those that a request could be routed to."""
+    def _models(self, exchange: Exchange) -> list[dict[str, Any]]:
+        """OpenAI's model objects: those that this client's requests could be routed to."""
         table = self._router.table
         if table is None:
             raise _no_table()
-        names = sorted(name for name, route in table.models.items() if route.is_servable)
+        usable = self._gatekeeper.visible(table, exchange.headers)
+        names = [route.name for route in usable if route.is_servable]
         return [
             {"id": name, "object": "model", "created": self._started_at, "owned_by": "pagelet"}
             for name in names
         ]
 
-    def _model(self, name: str) -> dict[str, Any]:
-        for model in self._models():
+    def _model(self, exchange: Exchange, name: str) -> dict[str, Any]:
+        for model in self._models(exchange):
             if model["id"] == name:
                 return model
         raise UnknownModelError(f"The model {name[:200]!r} does not exist here.", param="model")

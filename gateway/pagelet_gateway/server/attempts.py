@@ -13,7 +13,7 @@ from pagelet_gateway.errors import BadUpstreamError, UnavailableError
 from pagelet_gateway.live_table import LiveTable
 from pagelet_gateway.metrics import Metrics, Outcome
 from pagelet_gateway.server.call import Call
-from pagelet_gateway.server.headers import to_engine
+from pagelet_gateway.server.headers import to_engine, trusted
 from pagelet_gateway.server.upstream import Answer, AttemptError, attempt
 
 log = structlog.get_logger("pagelet.gateway")
@@ -78,7 +78,7 @@ class Attempts:
             exchange.headers,
             request_id=exchange.request_id,
             deadline_ms=max(1, int(call.remaining_s() * 1000)),
-        )
+        ) | trusted(call.caller, call.caller.route)
         self._router.begin(target, call.prefix)
         try:
             url = target.url + exchange.path

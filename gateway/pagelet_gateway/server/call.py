@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 
 from pagelet_gateway.core.affinity import Chain
 from pagelet_gateway.core.router import Target
+from pagelet_gateway.core.tenancy import Caller
 from pagelet_gateway.metrics import Metrics, Outcome
 from pagelet_gateway.server.exchange import Exchange
+from pagelet_gateway.server.peek import Peek
+from pagelet_gateway.server.quotas import Grant
+from pagelet_gateway.server.sse import EventGate
+from pagelet_gateway.server.usage import Usage
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -15,6 +20,10 @@ class Call:
     """A request between its routing and its end."""
 
     exchange: Exchange
+    caller: Caller
+    """On whose account it runs."""
+    seen: Peek
+    """What its body says."""
     model: str
     revision: str
     """The one it was dealt to, later the one that answers."""
@@ -36,6 +45,12 @@ class Call:
     was_held: bool = False
     """Whether it has waited for a newer table."""
     outcome: Outcome = Outcome.BUG
+    grant: Grant | None = None
+    """What it was charged at its quotas, until it is settled."""
+    gate: EventGate | None = None
+    """Counts the events of a streamed answer, once there is one."""
+    usage: Usage | None = None
+    """What a whole answer says it used."""
     task: asyncio.Task[None] | None = None
     cut_for: str | None = None
     """Why the gateway itself ends it early."""

@@ -41,6 +41,7 @@ class Exchange:
         request_id: The client's, if harmless, else a new one.
         is_started: Whether the status line is sent; from then on errors cannot have a status.
         is_complete: Whether the last byte is sent.
+        extra_headers: Added to the answer, whatever it is.
         closes: Whether answers ask the client to close the connection (while draining).
     """
 
@@ -53,6 +54,7 @@ class Exchange:
         self.request_id = given if harmless else uuid.uuid4().hex.encode()
         self.is_started = False
         self.is_complete = False
+        self.extra_headers: Headers = []
         self.closes = closes
         self._receive = receive
         self._send = send
@@ -121,7 +123,7 @@ class Exchange:
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send status and headers; the request id is added."""
-        own = [(b"x-request-id", self.request_id)]
+        own = [(b"x-request-id", self.request_id), *self.extra_headers]
         if self.closes:
             own.append((b"connection", b"close"))
         self.is_started = True
@@ -155,6 +157,8 @@ class Exchange:
         if error.retry_after_s is not None:
             extra.append((b"retry-after", str(error.retry_after_s).encode()))
             extra.append((b"x-should-retry", b"true"))
+        if error.status == 401:
+            extra.append((b"www-authenticate", b"Bearer"))
         await self.reply(
             error_object(error),
             status=error.status,

@@ -7,6 +7,10 @@ connection or is the gateway's to say. Source: RFC 9110, section 7.6.1.
 
 from collections.abc import Iterable, Mapping
 
+from pagelet_gateway.core.caps import tighter
+from pagelet_gateway.core.route_table import ModelRoute
+from pagelet_gateway.core.tenancy import Caller
+
 REQUEST_ALLOWED = (b"accept", b"content-type", b"traceparent", b"tracestate", b"user-agent")
 
 HOP_BY_HOP = frozenset(
@@ -18,6 +22,9 @@ HOP_BY_HOP = frozenset(
 
 OWN = frozenset({b"date", b"server", b"x-request-id", b"x-pagelet-revision", b"x-pagelet-draining"})
 """Set by the gateway, or meant for it."""
+
+OWN_PREFIX = b"x-ratelimit-"
+"""A server behind the gateway may have limits of its own, which are not the client's."""
 
 
 def to_engine(
@@ -32,6 +39,27 @@ def to_engine(
     passed["x-request-id"] = request_id.decode("ascii")
     passed["x-pagelet-deadline-ms"] = str(deadline_ms)
     return passed
+
+
+def trusted(caller: Caller, route: ModelRoute) -> dict[str, str]:
+    """Headers that `route`'s engines act on, if they hold its gateway key.
+
+    Args:
+        caller: Who asks, and for which model.
+        route: The model that is to answer; on the way to a fallback not the one asked for.
+            Its engines keep to the tighter caps of both.
+    """
+    caps = tighter(caller.route.caps, route.caps)
+    given = {
+        "x-pagelet-gateway-key": route.gateway_key,
+        "x-pagelet-tenant": caller.opaque_id,
+        "x-pagelet-weight": caller.tenant and str(caller.tenant.weight),
+        "x-pagelet-priority": caller.tenant and str(caller.tenant.priority),
+        "x-pagelet-max-prompt-tokens": caps.max_prompt_tokens and str(caps.max_prompt_tokens),
+        "x-pagelet-max-output-tokens": caps.max_output_tokens and str(caps.max_output_tokens),
+        "x-pagelet-usage": "1",
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def to_client(
@@ -49,6 +77,10 @@ def to_client(
     # Both framings at once is how answers are smuggled; the parser has used the second.
     if any(name == b"transfer-encoding" for name, _ in lowered):
         dropped |= {b"content-length"}
-    passed = [(name, value) for name, value in lowered if name not in dropped]
+    passed = [
+        (name, value)
+        for name, value in lowered
+        if name not in dropped and not name.startswith(OWN_PREFIX)
+    ]
     passed.append((b"x-pagelet-revision", revision.encode("utf-8")))
     return passed

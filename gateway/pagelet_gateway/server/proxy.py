@@ -10,15 +10,18 @@ import time
 import structlog
 
 from pagelet_gateway.config import GatewayConfig
+from pagelet_gateway.core.route_table import RouteTable
 from pagelet_gateway.core.router import Router
-from pagelet_gateway.errors import UnavailableError, UnknownModelError, UpstreamTimeoutError
+from pagelet_gateway.errors import UnavailableError, UpstreamTimeoutError
 from pagelet_gateway.metrics import Metrics, Outcome
+from pagelet_gateway.server.admission import Admission
 from pagelet_gateway.server.assignment import assign
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.exchange import Exchange
 from pagelet_gateway.server.peek import peek
 from pagelet_gateway.server.relay import CutError, end_early, relay
+from pagelet_gateway.server.tenancy import Gatekeeper
 from pagelet_gateway.server.upstream import Answer
 
 log = structlog.get_logger("pagelet.gateway")
@@ -31,9 +34,17 @@ class Proxy:
     """Forwards requests to engines; belongs to one event loop."""
 
     def __init__(
-        self, config: GatewayConfig, router: Router, attempts: Attempts, metrics: Metrics
+        self,
+        config: GatewayConfig,
+        router: Router,
+        gatekeeper: Gatekeeper,
+        admission: Admission,
+        attempts: Attempts,
+        metrics: Metrics,
     ) -> None:
         self._config = config
+        self._gatekeeper = gatekeeper
+        self._admission = admission
         self._router = router
         self._attempts = attempts
         self._metrics = metrics
@@ -60,7 +71,15 @@ class Proxy:
         body = await exchange.read_body(
             max_bytes=self._config.max_body_bytes, timeout_s=self._config.body_timeout_s
         )
-        call = self._route(exchange, body, started_at)
+        table = self._table()
+        call = self._route(table, exchange, body, started_at)
+        await self._admission.admit(call, table)
+        try:
+            await self._serve_counted(call)
+        finally:
+            self._admission.settle(call)
+
+    async def _serve_counted(self, call: Call) -> None:
         self._calls.add(call)
         dealt_to = call.revision  # another may answer; begin and end must name the same
         self._metrics.begin(call.model, dealt_to)
@@ -71,24 +90,31 @@ class Proxy:
             self._calls.discard(call)
             call.count(self._metrics)
 
-    def _route(self, exchange: Exchange, body: bytes, started_at: float) -> Call:
-        seen = peek(body)
-        model = seen.model
-        table = self._router.table
-        if table is None:
+    def _table(self) -> RouteTable:
+        if self._router.table is None:
             raise UnavailableError(
                 "The gateway has no route table yet.", code="no_route_table", retry_after_s=1
             )
-        route = table.models.get(model)
-        if route is None:
-            names = ", ".join(sorted(table.models)) or "none"
-            raise UnknownModelError(
-                f"The model {model[:200]!r} does not exist here; models: {names}.", param="model"
-            )
-        assigned = assign(self._router, route, exchange, seen, salt="", may_choose=False)
+        return self._router.table
+
+    def _route(self, table: RouteTable, exchange: Exchange, body: bytes, started_at: float) -> Call:
+        seen = peek(body)
+        caller = self._gatekeeper.caller(table, exchange.headers, seen.model)
+        self._admission.check(caller, seen)
+        route = caller.route
+        assigned = assign(
+            self._router,
+            route,
+            exchange,
+            seen,
+            salt=caller.opaque_id or "",
+            may_choose=caller.may_choose_revision,
+        )
         return Call(
             exchange=exchange,
-            model=model,
+            caller=caller,
+            seen=seen,
+            model=route.name,
             revision=assigned.revision,
             prefix=assigned.prefix,
             is_pinned=assigned.is_pinned,

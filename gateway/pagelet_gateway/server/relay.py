@@ -15,6 +15,7 @@ from pagelet_gateway.server.exchange import error_object
 from pagelet_gateway.server.headers import to_client
 from pagelet_gateway.server.sse import EventGate, OversizedEventError
 from pagelet_gateway.server.upstream import Answer, BrokenStreamError
+from pagelet_gateway.server.usage import Tail
 
 log = structlog.get_logger("pagelet.gateway")
 
@@ -52,15 +53,17 @@ async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
 
 
 async def _relay_bytes(call: Call, answer: Answer) -> None:
-    part = answer.first
+    part, tail = answer.first, Tail()
     while part:
+        tail.feed(part)
         await call.exchange.send(part)
         part = await answer.read()
+    call.usage = tail.usage()
     await call.exchange.finish()
 
 
 async def _relay_events(call: Call, answer: Answer, metrics: Metrics) -> None:
-    gate = EventGate()
+    gate = call.gate = EventGate()
     observe_itl = metrics.itl.labels(call.model, call.revision).observe
     last_at = 0.0
     part = answer.first

@@ -24,13 +24,17 @@ from pagelet_gateway.config import GatewayConfig
 from pagelet_gateway.core.router import Router
 from pagelet_gateway.live_table import LiveTable
 from pagelet_gateway.metrics import Metrics
+from pagelet_gateway.server.admission import Admission
 from pagelet_gateway.server.app import App
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.listener import BACKLOG, bind, url_of
 from pagelet_gateway.server.load_watch import LoadWatch
 from pagelet_gateway.server.proxy import Proxy
+from pagelet_gateway.server.quotas import LocalQuotas
+from pagelet_gateway.server.tenancy import Gatekeeper
 from pagelet_gateway.server.upstream import open_session
 from pagelet_gateway.sources.file import FileSource
+from pagelet_gateway.tenant_metrics import TenantMetrics
 
 log = structlog.get_logger("pagelet.gateway")
 
@@ -65,9 +69,12 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     live_table = LiveTable(router, metrics)
     source = FileSource(config.route_table, live_table.offer, interval_s=config.poll_interval_s)
     async with open_session(connect_timeout_s=config.connect_timeout_s) as session:
+        gatekeeper = Gatekeeper(require_keys=config.require_keys)
+        quotas = LocalQuotas(lambda: config.replicas)
+        admission = Admission(quotas, TenantMetrics(metrics.registry))
         attempts = Attempts(config, router, live_table, session, metrics)
-        proxy = Proxy(config, router, attempts, metrics)
-        app = App(router, proxy, metrics)
+        proxy = Proxy(config, router, gatekeeper, admission, attempts, metrics)
+        app = App(router, gatekeeper, proxy, metrics)
         server = _Server(app, config)
         drain = Drain(config, app, proxy, server)
         source.poll()  # before the first request, if the file is there

@@ -12,8 +12,14 @@ from typing import Any
 
 import msgspec
 
+from pagelet_gateway.server.usage import Usage, usage_in
+
 MAX_EVENT_BYTES = 1024 * 1024
 """Largest single event; more is a fault of the engine, not a longer wait."""
+
+USAGE_COMMENT = b": pagelet-usage "
+"""What an engine that was asked to (header x-pagelet-usage) writes before `[DONE]`: the tokens
+used, for accounting. It is meant for the gateway and goes no further."""
 
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 _DONE_ENDINGS = (b"\n\ndata: [DONE]\n\n", b"\n\ndata:[DONE]\n\n")
@@ -51,15 +57,17 @@ class EventGate:
         has_token: Whether an event carried generated text.
         is_done: Whether `[DONE]` was passed on.
         has_error: Whether an error event was passed on.
+        usage: What the engine says it used; None until it does.
     """
 
-    __slots__ = ("_held", "_searched", "has_error", "has_token", "is_done", "num_events")
+    __slots__ = ("_held", "_searched", "has_error", "has_token", "is_done", "num_events", "usage")
 
     def __init__(self) -> None:
         self.num_events = 0
         self.has_token = False
         self.is_done = False
         self.has_error = False
+        self.usage: Usage | None = None
         self._held = b""
         self._searched = 0
 
@@ -101,21 +109,28 @@ class EventGate:
         self.num_events += num_events
         if chunk.endswith(_DONE_ENDINGS) or chunk in _DONE_EVENTS:
             self.is_done = True
+            self.usage = self.usage or usage_in(chunk)
         return True
 
     def _feed_slowly(self, chunk: bytes) -> bytes:
         data = self._held + chunk
         end = start = 0
+        passed: list[bytes] = []
         for match in _EVENT_END.finditer(data, self._searched):
             end = match.end()
-            self._account(data[start:end])
+            event = data[start:end]
+            if event.startswith(USAGE_COMMENT):
+                self.usage = usage_in(event) or self.usage
+            else:
+                self._account(event)
+                passed.append(event)
             start = end
         self._held = data[end:]
         # An event's end may lie across two chunks; three bytes are enough to see it.
         self._searched = max(0, len(self._held) - 3)
         if len(self._held) > MAX_EVENT_BYTES:
             raise OversizedEventError
-        return data[:end]
+        return b"".join(passed)
 
     def _account(self, event: bytes) -> None:
         lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line[:5] == b"data:"]
@@ -125,7 +140,10 @@ class EventGate:
         payload = b"\n".join(lines)
         if payload == b"[DONE]":
             self.is_done = True
-        elif not self.has_token or b'"error"' in payload:
+            return
+        if b'"usage"' in payload:
+            self.usage = usage_in(payload) or self.usage
+        if not self.has_token or b'"error"' in payload:
             self._inspect(payload)
 
     def _inspect(self, payload: bytes) -> None:
