@@ -12,6 +12,7 @@ from pagelet_operator.core.model import ModelRef, Plan, RevisionPlan, Role
 from pagelet_operator.kube import manifests
 from pagelet_operator.kube.generate import to_yaml
 from pagelet_operator.kube.manifests import Owner
+from pagelet_operator.kube.pod_template import pod_template
 
 FOLDER = Path(__file__).parents[1] / "operator" / "kube" / "golden"
 
@@ -54,7 +55,7 @@ def objects(document: dict[str, Any]) -> list[dict[str, Any]]:
         replicas=model.replicas,
         weight=100,
     )
-    pod = manifests.pod_template("chat", item.revision, item.template, "example.org/engine:1")
+    pod = pod_template("chat", item.revision, item.template, "example.org/engine:1")
     data = manifests.snapshot(item.template, pod)
     service = manifests.model_service(OWNER, Plan(revisions=(item,), traffic={}))
     assert service is not None

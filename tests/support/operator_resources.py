@@ -36,6 +36,18 @@ def steps(*weights: int) -> dict[str, Any]:
     return resource(rollout={"steps": [{"weight": weight} for weight in weights]})
 
 
+def fallback(**link: Any) -> dict[str, Any]:
+    return resource(fallback=[link])
+
+
+def tenant(name: str = "team", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "apiKeySecretRef": {"name": "keys", "key": name}, **fields}
+
+
+def tenants(*found: dict[str, Any]) -> dict[str, Any]:
+    return resource(limits={"tenants": list(found)})
+
+
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("no source", {**MINIMAL, "spec": {"model": {}}}, "source"),
     ("no model", {**MINIMAL, "spec": {}}, "model"),
@@ -107,6 +119,40 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("memory as in a shop", resource(pod={"resources": {"limits": {"memory": "1GB"}}}), "memory"),
     ("half a replica", resource(scaling={"minReplicas": 1.5}), "minReplicas"),
     ("an empty secret name", resource(model={"tokenSecretRef": {"name": "", "key": "t"}}), "name"),
+    ("a fallback to nothing", fallback(), "exactly one of modelDeployment and url"),
+    (
+        "a fallback to two places",
+        fallback(modelDeployment="small", url="https://host/v1", model="m"),
+        "exactly one of modelDeployment and url",
+    ),
+    ("a URL without a model", fallback(url="https://host/v1"), "url and model go together"),
+    ("a model without a URL", fallback(modelDeployment="a", model="m"), "url and model"),
+    (
+        "a key for nobody",
+        fallback(modelDeployment="a", apiKeySecretRef={"name": "s", "key": "k"}),
+        "apiKeySecretRef belongs to url",
+    ),
+    ("a fallback to itself", fallback(modelDeployment="chat"), "names this ModelDeployment itself"),
+    ("a URL with a user", fallback(url="https://me@host/v1", model="m"), "url"),
+    ("a URL with a query", fallback(url="https://host/v1?key=1", model="m"), "url"),
+    ("a URL of a file", fallback(url="file:///etc/passwd", model="m"), "url"),
+    ("a chain without end", resource(fallback=[{"modelDeployment": "a"}] * 6), "fallback"),
+    ("a tenant without a name", tenants(tenant("")), "tenants[0].name"),
+    ("a tenant's name of two lines", tenants(tenant("a\nb")), "name"),
+    ("a tenant without keys", tenants({"name": "team"}), "apiKeySecretRef"),
+    ("two tenants of a name", tenants(tenant(), tenant()), "tenants[1]"),
+    ("a tenant of no weight", tenants(tenant(weight=0)), "weight"),
+    (
+        "a Secret in another folder",
+        tenants(tenant(apiKeySecretRef={"name": "..", "key": "k"})),
+        "name",
+    ),
+    ("no request at all", resource(limits={"maxConcurrentRequests": 0}), "maxConcurrentRequests"),
+    ("more tokens than counted", resource(limits={"tokensPerMinute": 2**31}), "tokensPerMinute"),
+    ("a policy nobody has", resource(routing={"policy": "Random"}), "policy"),
+    ("more than everything", resource(routing={"mirrorPercent": 101}), "mirrorPercent"),
+    ("a breaker that never opens", resource(circuitBreaker={"errorRatePercent": 0}), "errorRate"),
+    ("a breaker open for no time", resource(circuitBreaker={"openFor": "0s"}), "openFor"),
     ("a name too long for its Services", named("a" * 51), "name"),
     ("a name that starts with a digit", named("7b-chat"), "name"),
 ]

@@ -9,6 +9,8 @@ from pagelet_operator.api.quantities import Memory
 from pagelet_operator.api.wire import WireModel, cel_rule
 
 SOURCE_PATTERN = r"^(hf|file|pvc|package|dummy)://.+$"
+OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+KEY_PATTERN = r"^[-._a-zA-Z0-9]+$"
 CLAIM_PATTERN = r"^pvc://(?P<claim>[a-z0-9]([-a-z0-9]*[a-z0-9])?)(/(?!.*\.\.)[^/].*)?$"
 
 
@@ -36,8 +38,12 @@ Source = Annotated[
 class SecretKeyRef(WireModel):
     """One key of a Secret in the resource's namespace."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
-    key: str = Field(min_length=1, max_length=253, description="Key inside the Secret.")
+    name: str = Field(
+        min_length=1, max_length=253, pattern=OBJECT_NAME_PATTERN, description="Name of the Secret."
+    )
+    key: str = Field(
+        min_length=1, max_length=253, pattern=KEY_PATTERN, description="Key inside the Secret."
+    )
 
 
 class ModelSource(WireModel):

@@ -12,8 +12,8 @@ from pagelet_operator.api.status import (
     RetainedStatus,
     RevisionStatus,
     RolloutStatus,
-    TrafficStatus,
 )
+from pagelet_operator.api.traffic_status import TrafficStatus
 from pagelet_operator.core import conditions as core
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome
@@ -69,18 +69,35 @@ def status(
     before: Mapping[str, Any] | None,
     endpoint: str | None,
     selector: str | None,
+    gateway_key: tuple[str, str] | None = None,
     now: float,
 ) -> dict[str, Any]:
-    """Return the whole status after a reconcile, as JSON."""
+    """Return the whole status after a reconcile, as JSON.
+
+    Args:
+        model: What was asked for.
+        outcome: What was decided.
+        before: The status as it was read.
+        endpoint: Where clients send requests, once there is a stable revision.
+        selector: Label selector of the model's pods.
+        gateway_key: Name and key of the Secret that gateways and engines share.
+        now: Unix seconds.
+    """
     state = outcome.state
-    conditions = core.conditions(outcome, model.generation, conditions_from_status(before), now)
+    conditions = core.conditions(
+        outcome,
+        model.generation,
+        conditions_from_status(before),
+        now,
+        missing=model.traffic.missing,
+    )
     said = _dump(
         ModelDeploymentStatus(
             observed_generation=model.generation,
             conditions=_wire(conditions),
             stable=_revision(state.stable, outcome),
             canary=_revision(state.canary, outcome),
-            traffic=TrafficStatus.model_validate(outcome.plan.traffic),
+            traffic=TrafficStatus.model_validate(_traffic(outcome, gateway_key)),
             rollout=_rollout(state),
             endpoint=endpoint if state.stable else None,
             selector=selector,
@@ -105,6 +122,13 @@ def rejected_status(
         "observedGeneration": generation,
         "conditions": [*said["conditions"], *_foreign(before)],
     }
+
+
+def _traffic(outcome: Outcome, gateway_key: tuple[str, str] | None) -> dict[str, Any]:
+    entry = dict(outcome.plan.traffic)
+    if gateway_key is not None:
+        entry["gatewayKeySecretRef"] = {"name": gateway_key[0], "key": gateway_key[1]}
+    return entry
 
 
 def _part(kind: type[Part], stored: object) -> Part | None:

@@ -1,13 +1,15 @@
 """The whole resource: parse it, refuse it with a sentence, translate it to `core`."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from pagelet_operator.api.quantities import seconds
 from pagelet_operator.api.spec import ModelDeploymentSpec, Rollout
 from pagelet_operator.api.status import ModelDeploymentStatus
+from pagelet_operator.api.traffic_policy import traffic_policy
 from pagelet_operator.api.wire import WireModel
 from pagelet_operator.core.model import Model, ModelRef, RolloutPolicy, Step
 from pagelet_operator.core.revision import revision_name
@@ -22,6 +24,8 @@ MAX_NAME_LENGTH = 50
 """A revision's objects are named `<name>-<10 hex digits>`, and a Service's name has 63 at most."""
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+SELF_FALLBACK = "spec.fallback names this ModelDeployment itself; name another one"
 
 REVISION_PARTS = {"model", "engine", "pod"}
 """The parts of a spec whose change needs new replicas."""
@@ -50,6 +54,17 @@ class ModelDeployment(WireModel):
     spec: ModelDeploymentSpec
     status: ModelDeploymentStatus | None = None
 
+    @model_validator(mode="after")
+    def _falls_back_to_another(self) -> Self:
+        if any(link.model_deployment == self.metadata.name for link in self.spec.fallback):
+            raise ValueError(SELF_FALLBACK)
+        return self
+
+    @property
+    def served_name(self) -> str:
+        """The `model` that clients send."""
+        return self.spec.model.name or self.metadata.name
+
 
 def parse(document: object) -> ModelDeployment:
     """Return the resource in a decoded YAML or JSON document.
@@ -70,8 +85,14 @@ def parse(document: object) -> ModelDeployment:
         raise InvalidResourceError("; ".join(map(_sentence, error.errors()))) from None
 
 
-def to_model(resource: ModelDeployment) -> Model:
-    """Translate to what decisions are made on."""
+def to_model(resource: ModelDeployment, peers: Mapping[str, str] = MappingProxyType({})) -> Model:
+    """Translate to what decisions are made on.
+
+    Args:
+        resource: The accepted resource.
+        peers: `served_name` of the namespace's ModelDeployments by name; at least of those that
+            exist and are named as fallback.
+    """
     name, spec = resource.metadata.name, resource.spec
     template = spec.model_dump(
         mode="json", by_alias=True, exclude_defaults=True, include=REVISION_PARTS
@@ -79,12 +100,13 @@ def to_model(resource: ModelDeployment) -> Model:
     return Model(
         ref=ModelRef(resource.metadata.namespace, name),
         generation=resource.metadata.generation,
-        served_name=spec.model.name or name,
+        served_name=resource.served_name,
         revision=revision_name(name, template),
         template=template,
         replicas=spec.scaling.min_replicas,
         request_timeout_s=seconds(spec.limits.request_timeout),
         rollout=_policy(spec.rollout),
+        traffic=traffic_policy(spec, peers),
     )
 
 

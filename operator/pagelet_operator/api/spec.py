@@ -12,21 +12,11 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pagelet_operator.api.engine import EngineSettings, ModelSource
+from pagelet_operator.api.limits import Limits
 from pagelet_operator.api.pod import PodSettings
 from pagelet_operator.api.quantities import Duration, Timeout
+from pagelet_operator.api.routing import MAX_FALLBACKS, CircuitBreaker, Fallback, Routing
 from pagelet_operator.api.wire import WireModel, cel_rule
-
-
-class Limits(WireModel):
-    """What one request may use. A change takes effect at the gateway and restarts nothing."""
-
-    request_timeout: Timeout = Field(
-        default="10m",
-        description=(
-            "Longest time from request to last token; the stream ends with an error after it. "
-            "10m lets 8k tokens out at 14 tokens per second."
-        ),
-    )
 
 
 class Scaling(WireModel):
@@ -109,6 +99,21 @@ class ModelDeploymentSpec(WireModel):
     pod: PodSettings = Field(
         default_factory=PodSettings, description="What the engine's pods need of the cluster."
     )
-    limits: Limits = Field(default_factory=Limits, description="What one request may use.")
+    limits: Limits = Field(default_factory=Limits, description="What requests may use.")
     scaling: Scaling = Field(default_factory=Scaling, description="How many replicas.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a new revision takes over.")
+    routing: Routing = Field(
+        default_factory=Routing, description="How requests find a revision and an engine."
+    )
+    circuit_breaker: CircuitBreaker = Field(
+        default_factory=CircuitBreaker,
+        description="When an engine, or a whole revision, is left alone for a while.",
+    )
+    fallback: list[Fallback] = Field(
+        default_factory=list,
+        max_length=MAX_FALLBACKS,
+        description=(
+            "Who answers when no revision can, in order. Default: nobody; the client is told to "
+            "come back later."
+        ),
+    )

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
+from pagelet_operator.api.traffic_status import TrafficStatus
 from pagelet_operator.api.wire import WireModel
 
 
@@ -81,31 +82,6 @@ class RolloutStatus(StatusModel):
     message: str = Field(default="", description="Why, for people.")
 
 
-class EndpointStatus(StatusModel):
-    """A replica that answers."""
-
-    url: str = Field(description="scheme://host:port of an engine.")
-
-
-class RouteStatus(StatusModel):
-    """What one revision gets of a model's requests."""
-
-    name: str = Field(description="Name of the revision.")
-    role: Literal["stable", "canary", "retired"] = Field(description="What it is to the model.")
-    weight: int = Field(ge=0, le=100, description="Share of requests, percent.")
-    endpoints: list[EndpointStatus] = Field(description="Its ready replicas.")
-
-
-class TrafficStatus(StatusModel):
-    """A model's entry of the route table (docs/reference/route-table.md)."""
-
-    name: str = Field(description="The model name that clients send.")
-    resource: str = Field(description="namespace/name of the ModelDeployment.")
-    generation: int = Field(description="The generation it was computed from.")
-    request_timeout_seconds: float = Field(description="Longest time of one request, seconds.")
-    revisions: list[RouteStatus] = Field(description="All revisions, stable first.")
-
-
 class ModelDeploymentStatus(StatusModel):
     """What the operator says about a ModelDeployment."""
 
@@ -124,7 +100,8 @@ class ModelDeploymentStatus(StatusModel):
     )
     rollout: RolloutStatus | None = Field(default=None, description="Where the rollout stands.")
     endpoint: str | None = Field(
-        default=None, description="Base URL of the stable revision inside the cluster."
+        default=None,
+        description="Base URL of the gateway that serves the model inside the cluster.",
     )
     selector: str | None = Field(
         default=None, description="Label selector of the pods, for the scale subresource."

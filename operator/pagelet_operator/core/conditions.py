@@ -29,11 +29,24 @@ class Condition:
 
 
 def conditions(
-    outcome: Outcome, generation: int, before: Sequence[Condition], now: float
+    outcome: Outcome,
+    generation: int,
+    before: Sequence[Condition],
+    now: float,
+    *,
+    missing: Sequence[str] = (),
 ) -> tuple[Condition, ...]:
-    """Return all conditions of an accepted resource after a reconcile."""
+    """Return all conditions of an accepted resource after a reconcile.
+
+    Args:
+        outcome: What was decided.
+        generation: The generation it was decided on.
+        before: The conditions as they were.
+        now: Unix seconds.
+        missing: ModelDeployments that `spec.fallback` names and that do not exist.
+    """
     new = (
-        ("Accepted", "True", "Valid", "the resource can work as written"),
+        _accepted(missing),
         _applied(outcome),
         _ready(outcome),
         _progressing(outcome),
@@ -77,6 +90,20 @@ def merge(
             condition = replace(condition, last_transition_time=previous.last_transition_time)
         merged.append(condition)
     return tuple(merged)
+
+
+def without(missing: Sequence[str]) -> str:
+    """Say that fallbacks which do not exist are left out."""
+    return (
+        f"spec.fallback names {', '.join(missing)}, no ModelDeployment of this namespace; it is "
+        f"left out until it exists"
+    )
+
+
+def _accepted(missing: Sequence[str]) -> tuple[str, str, str, str]:
+    if missing:
+        return "Accepted", "True", "FallbackMissing", without(missing)
+    return "Accepted", "True", "Valid", "the resource can work as written"
 
 
 def _applied(outcome: Outcome) -> tuple[str, str, str, str]:

@@ -62,6 +62,18 @@ class RolloutPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficPolicy:
+    """What the gateway does for a model beside sending it requests; data that is passed on."""
+
+    entry: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    """Limits, tenants, routing, breaker and fallback, as in a route table's entry."""
+    canary: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    """What a canary may take, as in a route table's revision."""
+    missing: tuple[str, ...] = ()
+    """ModelDeployments that are named as fallback and do not exist; left out of `entry`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """What one accepted ModelDeployment asks for."""
 
@@ -75,6 +87,7 @@ class Model:
     replicas: int
     request_timeout_s: float
     rollout: RolloutPolicy
+    traffic: TrafficPolicy = TrafficPolicy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,20 +7,22 @@ derived anew from spec, rollout and fleet at every reconcile, never edited.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pagelet_operator.core.model import Fleet, Model, RevisionPlan
+from pagelet_operator.core.model import Fleet, Model, RevisionPlan, Role
 
 SCHEMA_VERSION = 1
 
 
 def route(model: Model, revisions: Iterable[RevisionPlan], fleet: Fleet) -> dict[str, Any]:
-    """Return one model's entry: its revisions with weight, role and ready endpoints."""
+    """Return one model's entry: its revisions with weight, role and ready endpoints, its policy."""
     return {
+        **model.traffic.entry,
         "name": model.served_name,
         "resource": str(model.ref),
         "generation": model.generation,
         "requestTimeoutSeconds": model.request_timeout_s,
         "revisions": [
             {
+                **(model.traffic.canary if item.role is Role.CANARY else {}),
                 "name": item.revision,
                 "role": item.role.value,
                 "weight": item.weight,

@@ -1,4 +1,4 @@
-"""The API server, as far as the operator needs it: six calls over plain JSON.
+"""The API server, as far as the operator needs it: seven calls over plain JSON.
 
 The official client does transport and credentials; its generated classes are left out, since
 an object that is read, compared and applied again is best kept as it is on the wire.
@@ -35,6 +35,9 @@ that a hung connection costs one retry, not a rollout."""
 
 PAGE_SIZE = 500
 """Objects per LIST page; bounds the memory of one answer, as kubectl does."""
+
+_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches"""
 
 Object = dict[str, Any]
 
@@ -91,6 +94,7 @@ class Kind:
 MODEL_DEPLOYMENTS = Kind("pagelet.dev/v1alpha1", "ModelDeployment", "modeldeployments")
 CONTROLLER_REVISIONS = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
+SECRETS = Kind("v1", "Secret", "secrets")
 SERVICES = Kind("v1", "Service", "services")
 PODS = Kind("v1", "Pod", "pods")
 EVENTS = Kind("events.k8s.io/v1", "Event", "events")
@@ -106,6 +110,13 @@ class Api:
         """Return the object, or None if there is none."""
         try:
             return await self._call("GET", kind.path(namespace, name))
+        except NotFoundError:
+            return None
+
+    async def get_metadata(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return the object without its content, which the server then does not send; or None."""
+        try:
+            return await self._call("GET", kind.path(namespace, name), accept=_METADATA_ONLY)
         except NotFoundError:
             return None
 
@@ -175,8 +186,9 @@ class Api:
         *,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Object:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         try:
             request = await self._client.param_serialize(
                 method=method,

@@ -8,6 +8,9 @@ import typer
 
 DEFAULT_ENGINE_IMAGE = "ghcr.io/pagelet/pagelet-engine:0.1.0"
 
+DEFAULT_GATEWAY_URL = "http://pagelet-gateway.pagelet-system.svc/v1"
+"""Where install.yaml puts the gateway."""
+
 _EXIT_CONFIG = 2
 
 
@@ -25,6 +28,9 @@ def operator(
     engine_image: Annotated[
         str, typer.Option(help="Image of engines whose spec names none.")
     ] = DEFAULT_ENGINE_IMAGE,
+    gateway_url: Annotated[
+        str, typer.Option(help="Where clients reach the gateway; status.endpoint says it.")
+    ] = DEFAULT_GATEWAY_URL,
     health_host: Annotated[str, typer.Option(help="Address of the health port.")] = "0.0.0.0",  # noqa: S104
     health_port: Annotated[
         int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")
@@ -47,6 +53,7 @@ def operator(
         namespace=namespace,
         kubeconfig=kubeconfig,
         engine_image=engine_image,
+        gateway_url=gateway_url,
         health_host=health_host,
         health_port=health_port,
     )

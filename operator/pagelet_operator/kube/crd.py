@@ -11,6 +11,8 @@ changes in a later version does not become a new revision of everything.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from pagelet_operator.api.resource import (
     GROUP,
     KIND,
@@ -18,6 +20,7 @@ from pagelet_operator.api.resource import (
     NAME_PATTERN,
     PLURAL,
     REVISION_PARTS,
+    SELF_FALLBACK,
     SHORT_NAME,
     VERSION,
 )
@@ -114,6 +117,11 @@ def _root() -> Schema:
                 "message": "metadata.name must be lower-case letters, digits and dashes, and "
                 "start with a letter: a Service is named like it",
             },
+            {
+                "rule": "!has(self.spec.fallback) || self.spec.fallback.all(f, "
+                "!has(f.modelDeployment) || f.modelDeployment != self.metadata.name)",
+                "message": SELF_FALLBACK,
+            },
         ],
     }
 
@@ -186,7 +194,10 @@ def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema
 
 def _fill_defaults(name: str, part: Schema) -> None:
     """Say the defaults that pydantic makes by a factory and so leaves out of its schema."""
-    model = ModelDeploymentSpec.model_fields[name].get_default(call_default_factory=True)
+    fields = {field.alias: field for field in ModelDeploymentSpec.model_fields.values()}
+    model = fields[name].get_default(call_default_factory=True)
+    if not isinstance(model, BaseModel):
+        return  # A list: absent and empty mean the same.
     part["default"] = {}
     for key, value in model.model_dump(mode="json", by_alias=True).items():
         if value is not None:

@@ -25,8 +25,14 @@ Wake = Callable[[ModelRef], None]
 Credentials = Callable[[], Awaitable[Configuration]]
 
 
-def registry(wake: Wake, credentials: Credentials) -> kopf.OperatorRegistry:
-    """Return kopf's handlers: each event of a model or of its children wakes the model."""
+def registry(wake: Wake, wake_owner: Wake, credentials: Credentials) -> kopf.OperatorRegistry:
+    """Return kopf's handlers.
+
+    Args:
+        wake: Called for each event of a model.
+        wake_owner: Called with the model of a child, for each event of the child.
+        credentials: How to reach the API server, asked again before they expire.
+    """
     handlers = kopf.OperatorRegistry()
 
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -38,7 +44,7 @@ def registry(wake: Wake, credentials: Credentials) -> kopf.OperatorRegistry:
     async def on_child(labels: Mapping[str, str], namespace: str, **_: Any) -> None:
         name = labels.get(MODEL_LABEL)
         if name:
-            wake(ModelRef(namespace, name))
+            wake_owner(ModelRef(namespace, name))
 
     kopf.on.login(registry=handlers)(login)
     kopf.on.event(*_selector(MODEL_DEPLOYMENTS), registry=handlers)(on_model)

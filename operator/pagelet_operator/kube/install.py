@@ -1,7 +1,8 @@
 """The operator's own objects: namespace, account, rights, Deployment, metrics Service.
 
-The rights are the least that suffice: no wildcard, and no verb on Secrets at all. Models name
-Secrets; only the kubelet reads them.
+The rights are the least that suffice: no wildcard, and of Secrets only what one key per model
+takes. RBAC cannot say "create with this name", nor name an object that is yet to be; the
+operator asks for metadata alone and for names that end in `-gateway-key`.
 """
 
 from typing import Any
@@ -48,6 +49,7 @@ _RULES: list[dict[str, Any]] = [
     },
     {"apiGroups": [""], "resources": ["services"], "verbs": _CHILD_VERBS},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]},
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
 ]
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from pagelet_operator.api import report
 from pagelet_operator.api.resource import InvalidResourceError, parse, to_model
-from pagelet_operator.core.model import Fleet, Model, ModelRef
+from pagelet_operator.api.traffic_policy import named_models
+from pagelet_operator.core.model import Model, ModelRef
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.kube import manifests
 from pagelet_operator.kube.api import (
@@ -26,8 +27,10 @@ from pagelet_operator.kube.api import (
     NotFoundError,
     Object,
 )
+from pagelet_operator.kube.command import DEFAULT_GATEWAY_URL
 from pagelet_operator.kube.events import decision_event
 from pagelet_operator.kube.metrics import Metrics
+from pagelet_operator.kube.peers import Dependents, served_names
 from pagelet_operator.kube.queue import WorkQueue
 from pagelet_operator.kube.runtime import KubeRuntime, NameTakenError
 from pagelet_operator.ports import IncompleteError, UnavailableError
@@ -65,9 +68,19 @@ class Controller:
         metrics: Metrics,
         *,
         namespace: str | None = None,
+        gateway_url: str = DEFAULT_GATEWAY_URL,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use `clock` for decisions: Unix seconds."""
+        """Prepare.
+
+        Args:
+            api: The API server.
+            runtime: Where replicas are made.
+            metrics: Where reconciles are counted.
+            namespace: The namespace to serve; None for all.
+            gateway_url: Where clients send requests, for `status.endpoint`.
+            clock: Unix seconds, for decisions.
+        """
         self.queue: WorkQueue[ModelRef] = WorkQueue(time.monotonic)
         self.listed_at: float | None = None
         """When everything was listed last (monotonic seconds), None before the first time."""
@@ -77,8 +90,16 @@ class Controller:
         self._runtime = runtime
         self._metrics = metrics
         self._namespace = namespace
+        self._gateway_url = gateway_url
+        self._dependents = Dependents()
         self._clock = clock
         self._failures: dict[ModelRef, int] = {}
+
+    def wake(self, ref: ModelRef) -> None:
+        """Look at a resource that changed, and at those that fall back to it."""
+        self.queue.add(ref)
+        for dependent in self._dependents.of(ref):
+            self.queue.add(dependent)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -101,6 +122,7 @@ class Controller:
         if live is None or "deletionTimestamp" in live["metadata"]:
             # Its children carry owner references: the garbage collector removes them.
             self._runtime.forget(ref)
+            self._dependents.forget(ref)
             self._metrics.forget(ref)
             return None
         before: dict[str, Any] = live.get("status") or {}
@@ -124,11 +146,14 @@ class Controller:
     ) -> tuple[dict[str, Any], float | None, str | None]:
         """Return the status after this look, when to look again, and what could not be done."""
         try:
-            model = to_model(parse(live))
+            resource = parse(live)
+            model = to_model(resource, await served_names(self._api, resource))
+            self._dependents.note(model.ref, named_models(resource.spec))
             state = report.state_from_status(before)
             outcome = await reconcile(model, state, runtime=self._runtime, now=now)
         except (InvalidResourceError, NameTakenError) as error:
-            return await self._refused(live, before, str(error), now), now + REFUSED_RETRY_S, None
+            after = report.rejected_status(str(error), live["metadata"]["generation"], before, now)
+            return after, now + REFUSED_RETRY_S, None
         after = self._status(model, outcome, before, now)
         return after, outcome.decision.wake_at, outcome.trouble
 
@@ -139,21 +164,11 @@ class Controller:
             model,
             outcome,
             before=before,
-            endpoint=manifests.endpoint(model.ref),
+            endpoint=self._gateway_url,
             selector=manifests.selector(model.ref.name),
+            gateway_key=(manifests.gateway_key_name(model.ref.name), manifests.GATEWAY_KEY),
             now=now,
         )
-
-    async def _refused(
-        self, live: Object, before: Mapping[str, Any], sentence: str, now: float
-    ) -> dict[str, Any]:
-        """Say why, and keep the addresses of what serves current: its pods still move."""
-        meta = live["metadata"]
-        after = report.rejected_status(sentence, meta["generation"], before, now)
-        if after.get("traffic"):
-            fleet = await self._runtime.observe(ModelRef(meta["namespace"], meta["name"]))
-            after["traffic"] = _readdressed(after["traffic"], fleet)
-        return after
 
     async def _report(
         self, live: Object, before: Mapping[str, Any], after: dict[str, Any], now: float
@@ -224,13 +239,3 @@ class Controller:
                 self.queue.add(ModelRef(meta["namespace"], meta["name"]), index * spread_s)
             self.listed_at = time.monotonic()
             await asyncio.sleep(RESYNC_S)
-
-
-def _readdressed(traffic: Mapping[str, Any], fleet: Fleet) -> dict[str, Any]:
-    """Return a route table's entry with the endpoints that are ready now."""
-    revisions = []
-    for item in traffic.get("revisions", ()):
-        seen = fleet.revisions.get(item["name"])
-        urls = seen.endpoints if seen else ()
-        revisions.append({**item, "endpoints": [{"url": url} for url in urls]})
-    return {**traffic, "revisions": revisions}

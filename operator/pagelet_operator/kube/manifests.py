@@ -3,27 +3,29 @@
     ModelDeployment chat ──owns──┬── ControllerRevision chat-<hash>   what the revision is, for good
                                  ├── Deployment         chat-<hash>   its replicas
                                  ├── Service            chat-<hash>   them by name, headless
+                                 ├── Secret             chat-gateway-key
                                  └── Service            chat          the stable revision
 
 A revision's pod template is built once and kept in its ControllerRevision, so that an upgrade
 of the operator, or of its default image, restarts no pod that serves. What follows a role is a
 label of the Deployment and the selector of one Service, never part of a pod: promotion and
-withdrawal restart nothing. Pods meet the "restricted" Pod Security Standard
-(https://kubernetes.io/docs/concepts/security/pod-security-standards/).
+withdrawal restart nothing. What a pod looks like stands in `pod_template`.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pagelet_operator.api.engine import CLAIM_PATTERN
-from pagelet_operator.api.engine_args import engine_args
-from pagelet_operator.api.resource import KIND, template_spec
-from pagelet_operator.api.spec import ModelDeploymentSpec
+from pagelet_operator.api.resource import KIND
 from pagelet_operator.core.model import ModelRef, Plan, RevisionPlan, Role, Template
-from pagelet_operator.kube.api import CONTROLLER_REVISIONS, DEPLOYMENTS, SERVICES, Object
+from pagelet_operator.kube.api import (
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    SECRETS,
+    SERVICES,
+    Object,
+)
 
 MODEL_LABEL = "pagelet.dev/model"
 REVISION_LABEL = "pagelet.dev/revision"
@@ -37,20 +39,8 @@ SERVICE_PORT = 80
 
 CONTAINER = "engine"
 
-USER_ID = 10001
-"""Above the range that node accounts use, so an escape lands on nobody's files."""
-
-DRAIN_DELAY_S = 5
-"""Between the start of a pod's end and SIGTERM, seconds: who still holds its address learns of
-it meanwhile, so no request meets a closed port."""
-
-GRACE_S = 330
-"""Longest end of a pod, seconds: the delay, the engine's own drain of 300 s, and a margin."""
-
-STARTUP_PERIOD_S = 2
-STARTUP_LIMIT_S = 3600
-"""Longest start before the kubelet starts over, seconds. Far above the rollout's own deadline,
-which decides; restarting a slow download would only make it slower."""
+GATEWAY_KEY = "key"
+"""Key inside the Secret `gateway_key_name`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +56,20 @@ def selector(model_name: str) -> str:
     return f"{MODEL_LABEL}={model_name}"
 
 
-def endpoint(ref: ModelRef) -> str:
-    """Return the base URL of the model's stable revision inside the cluster."""
-    return f"http://{ref.name}.{ref.namespace}.svc/v1"
+def gateway_key_name(model_name: str) -> str:
+    """Return the name of the Secret that a model's engines and the gateways share."""
+    return f"{model_name}-gateway-key"
+
+
+def gateway_key_secret(owner: Owner, content: Mapping[str, str]) -> Object:
+    """Return the Secret with this content, as `stringData`."""
+    return {
+        "apiVersion": SECRETS.api_version,
+        "kind": SECRETS.kind,
+        "metadata": _metadata(owner, gateway_key_name(owner.ref.name), None),
+        "type": "Opaque",
+        "stringData": dict(content),
+    }
 
 
 def snapshot(template: Template, pod: Mapping[str, Any]) -> Object:
@@ -146,113 +147,6 @@ def model_service(owner: Owner, plan: Plan) -> Object | None:
     return _service(_metadata(owner, owner.ref.name, None), spec, SERVICE_PORT)
 
 
-def pod_template(name: str, revision: str, template: Template, default_image: str) -> Object:
-    """Return the pods of a revision of the model `name`."""
-    spec = template_spec(template)
-    claim = _claim(spec)
-    pod = spec.pod
-    settings = {
-        "nodeSelector": dict(pod.node_selector),
-        "tolerations": [
-            item.model_dump(by_alias=True, exclude_none=True) for item in pod.tolerations
-        ],
-        "affinity": pod.affinity and pod.affinity.model_dump(by_alias=True, exclude_none=True),
-        "imagePullSecrets": [{"name": item.name} for item in pod.image_pull_secrets],
-        "runtimeClassName": pod.runtime_class_name,
-        "priorityClassName": pod.priority_class_name,
-        "serviceAccountName": pod.service_account_name,
-    }  # fmt: skip
-    return {
-        "metadata": {"labels": _labels(name, revision)},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": GRACE_S,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER_ID,
-                "runAsGroup": USER_ID,
-                "fsGroup": USER_ID,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [_container(spec, name, default_image, claim)],
-            "volumes": _volumes(claim),
-            **{key: value for key, value in settings.items() if value},
-        },
-    }
-
-
-def _container(spec: ModelDeploymentSpec, name: str, image: str, claim: str | None) -> Object:
-    resources = spec.pod.resources.model_dump(exclude_defaults=True)
-    return {
-        "name": CONTAINER,
-        "image": spec.engine.image or image,
-        "command": ["pagelet", "serve"],
-        # No key: the gateway in front asks for it, and pods are reached through it.
-        "args": [*engine_args(spec, name), "--host=0.0.0.0", f"--port={ENGINE_PORT}", "--no-auth"],
-        "ports": [{"name": "http", "containerPort": ENGINE_PORT, "protocol": "TCP"}],
-        "env": _env(spec),
-        "volumeMounts": _mounts(claim),
-        # The last line of stderr is the engine's own sentence on why it cannot run.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_DELAY_S}}},
-        "startupProbe": _probe("/startupz", STARTUP_PERIOD_S, STARTUP_LIMIT_S // STARTUP_PERIOD_S),
-        "readinessProbe": _probe("/readyz", 2, 2),
-        "livenessProbe": _probe("/livez", 10, 6),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        **({"resources": resources} if resources else {}),
-    }
-
-
-def _env(spec: ModelDeploymentSpec) -> list[Object]:
-    """Return our variables, the user's over them, and the hub's token over all."""
-    env: dict[str, Object] = {"HOME": {"name": "HOME", "value": "/cache"}}
-    for item in spec.pod.env:
-        env[item.name] = {"name": item.name} | ({"value": item.value} if item.value else {})
-    token = spec.model.token_secret_ref
-    if token is not None:
-        source = {"secretKeyRef": {"name": token.name, "key": token.key}}
-        env["HF_TOKEN"] = {"name": "HF_TOKEN", "valueFrom": source}
-    return list(env.values())
-
-
-def _mounts(claim: str | None) -> list[Object]:
-    mounts: list[Object] = [
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, an emptyDir
-        {"name": "cache", "mountPath": "/cache"},
-    ]
-    if claim is not None:
-        mounts.append({"name": "model", "mountPath": f"/models/{claim}", "readOnly": True})
-    return mounts
-
-
-def _volumes(claim: str | None) -> list[Object]:
-    volumes: list[Object] = [{"name": "tmp", "emptyDir": {}}, {"name": "cache", "emptyDir": {}}]
-    if claim is not None:
-        source = {"claimName": claim, "readOnly": True}
-        volumes.append({"name": "model", "persistentVolumeClaim": source})
-    return volumes
-
-
-def _claim(spec: ModelDeploymentSpec) -> str | None:
-    found = re.fullmatch(CLAIM_PATTERN, spec.model.source)
-    return found["claim"] if found else None
-
-
-def _probe(path: str, period_s: int, failures: int) -> Object:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": period_s,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
-    }
-
-
 def _service(metadata: Object, spec: Object, port: int) -> Object:
     ports = [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}]
     return {
@@ -264,9 +158,7 @@ def _service(metadata: Object, spec: Object, port: int) -> Object:
 
 
 def _metadata(owner: Owner, name: str, revision: str | None, role: Role | None = None) -> Object:
-    labels = _labels(owner.ref.name, revision)
-    if role is not None:
-        labels[ROLE_LABEL] = role.value
+    said = labels(owner.ref.name, revision) | ({ROLE_LABEL: role.value} if role else {})
     reference = {
         "apiVersion": "pagelet.dev/v1alpha1",
         "kind": KIND,
@@ -278,20 +170,21 @@ def _metadata(owner: Owner, name: str, revision: str | None, role: Role | None =
     return {
         "name": name,
         "namespace": owner.ref.namespace,
-        "labels": labels,
+        "labels": said,
         "ownerReferences": [reference],
     }
 
 
-def _labels(model_name: str, revision: str | None) -> dict[str, str]:
-    labels = {
+def labels(model_name: str, revision: str | None) -> dict[str, str]:
+    """Return the labels of an object of a model, and of a revision if it is one's."""
+    common = {
         "app.kubernetes.io/name": "pagelet",
         "app.kubernetes.io/component": CONTAINER,
         "app.kubernetes.io/instance": model_name,
         "app.kubernetes.io/managed-by": "pagelet-operator",
         MODEL_LABEL: model_name,
     }
-    return labels | ({REVISION_LABEL: revision} if revision else {})
+    return common | ({REVISION_LABEL: revision} if revision else {})
 
 
 def _selector(model_name: str, revision: str) -> dict[str, str]:

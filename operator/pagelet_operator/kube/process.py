@@ -30,6 +30,8 @@ class Options:
     """File that says how to reach the cluster; None for the pod's own account or KUBECONFIG."""
     engine_image: str
     """Image of engines whose spec names none."""
+    gateway_url: str
+    """Where clients reach the gateway, as status says it."""
     health_host: str
     """Address of the health port."""
     health_port: int
@@ -51,7 +53,9 @@ async def run(options: Options) -> None:
         await _check(api)
         metrics = Metrics()
         runtime = KubeRuntime(api, engine_image=options.engine_image)
-        controller = Controller(api, runtime, metrics, namespace=options.namespace)
+        controller = Controller(
+            api, runtime, metrics, namespace=options.namespace, gateway_url=options.gateway_url
+        )
         try:
             async with health.serving(
                 controller, metrics, options.health_host, options.health_port
@@ -84,7 +88,9 @@ async def _serve(controller: Controller, options: Options) -> None:
     try:
         await kopf.operator(
             registry=handlers.registry(
-                controller.queue.add, lambda: load_configuration(options.kubeconfig)
+                controller.wake,
+                controller.queue.add,
+                lambda: load_configuration(options.kubeconfig),
             ),
             settings=handlers.settings(),
             standalone=True,

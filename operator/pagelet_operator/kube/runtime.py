@@ -13,7 +13,7 @@ from pagelet_operator.core.model import (
     RevisionPlan,
     Role,
 )
-from pagelet_operator.kube import manifests
+from pagelet_operator.kube import gateway_key, manifests
 from pagelet_operator.kube.api import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
@@ -28,6 +28,7 @@ from pagelet_operator.kube.api import (
 )
 from pagelet_operator.kube.drift import differs
 from pagelet_operator.kube.manifests import REVISION_LABEL, Owner
+from pagelet_operator.kube.pod_template import pod_template
 from pagelet_operator.kube.world import CHILDREN, World, read
 from pagelet_operator.ports import IncompleteError
 
@@ -93,17 +94,19 @@ class KubeRuntime:
             if _needs_apply(kind, body, world.live(kind, body["metadata"]["name"]))
         ]
         going = await self._check_names(world, changed)
-        troubles = list(going.values())
-        refused: dict[str, Exception] = {}
-        for kind, body in changed:
-            if (kind, body["metadata"]["name"]) in going:
-                continue
-            error = await self._put(kind, body)
-            if error is not None:
-                troubles.append(str(error))
-                refused.setdefault(body["metadata"]["labels"].get(REVISION_LABEL, ""), error)
+        keys_made, trouble = await gateway_key.ensure(self._api, world.owner)
+        self.writes += keys_made
+        refused = await self._put_all(
+            [
+                (kind, body)
+                for kind, body in changed
+                if (kind, body["metadata"]["name"]) not in going
+            ]
+        )
+        troubles = [*going.values(), *([trouble] if trouble else [])]
+        troubles += [str(error) for errors in refused.values() for error in errors]
         # Asked anew at every look, so what is refused no more is forgotten here.
-        self._refused[model.ref] = refused
+        self._refused[model.ref] = {name: errors[0] for name, errors in refused.items()}
         if "" not in refused:  # Else the model's Service may still lead to what would go.
             planned = {(kind, body["metadata"]["name"]) for kind, body in desired}
             troubles += await self._remove(world, planned)
@@ -132,9 +135,7 @@ class KubeRuntime:
         return [*desired, *([(SERVICES, service)] if service else [])]
 
     def _snapshot(self, owner: Owner, item: RevisionPlan) -> Object:
-        pod = manifests.pod_template(
-            owner.ref.name, item.revision, item.template, self._engine_image
-        )
+        pod = pod_template(owner.ref.name, item.revision, item.template, self._engine_image)
         return manifests.snapshot(item.template, pod)
 
     async def _check_names(self, world: World, changed: Desired) -> dict[tuple[Kind, str], str]:
@@ -160,6 +161,16 @@ class KubeRuntime:
                 )
             going[kind, meta["name"]] = f"{kind.kind} {meta['name']} is still being removed"
         return going
+
+    async def _put_all(self, changed: Desired) -> dict[str, list[Exception]]:
+        """Apply objects; return what the server would not store, by revision ("" for none)."""
+        refused: dict[str, list[Exception]] = {}
+        for kind, body in changed:
+            error = await self._put(kind, body)
+            if error is not None:
+                revision = body["metadata"]["labels"].get(REVISION_LABEL, "")
+                refused.setdefault(revision, []).append(error)
+        return refused
 
     async def _put(self, kind: Kind, body: Object) -> ApiError | None:
         """Apply one object; return why the server would not, if it would not."""

@@ -49,6 +49,10 @@ SERVING_ONLY = [
     {"scaling": {"minReplicas": 3}},
     {"rollout": {"steps": [{"weight": 10, "hold": "5s"}]}},
     {"rollout": {"retainStable": "1h", "progressDeadline": "1h"}},
+    {"limits": {"tenants": [{"name": "a", "apiKeySecretRef": {"name": "keys", "key": "a"}}]}},
+    {"routing": {"policy": "PrefixAware", "mirrorPercent": 10}},
+    {"circuitBreaker": {"consecutiveErrors": 1}},
+    {"fallback": [{"modelDeployment": "small"}]},
 ]
 
 

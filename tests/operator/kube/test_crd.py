@@ -39,7 +39,8 @@ def test_every_field_is_structural_and_described(schema: dict[str, Any]) -> None
 
 def test_only_fields_whose_change_restarts_nothing_are_defaulted_by_the_server() -> None:
     defaulted = {path for path, node in EVERY_NODE if "default" in node}
-    assert {path.split(".")[1] for path in defaulted} == {"limits", "scaling", "rollout"}
+    parts = {path.split(".")[1] for path in defaulted}
+    assert parts == {"limits", "scaling", "rollout", "routing", "circuitBreaker"}
     assert "spec.scaling.minReplicas" in defaulted, "the scale subresource needs a value"
 
 

@@ -12,7 +12,7 @@ async def configuration() -> Configuration:
 
 
 def built(woken: list[ModelRef]) -> kopf.OperatorRegistry:
-    return registry(woken.append, configuration)
+    return registry(woken.append, woken.append, configuration)
 
 
 async def test_an_event_of_the_resource_or_of_a_child_wakes_the_model() -> None:
