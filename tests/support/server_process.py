@@ -74,7 +74,7 @@ class ServerProcess:
         return code
 
     def children(self) -> list[int]:
-        """Return the process ids of the server's children: the engine process."""
+        """Return the process ids of the server's children but the one that renders templates."""
         found = []
         for entry in os.listdir("/proc"):
             if entry.isdigit():
@@ -83,7 +83,8 @@ class ServerProcess:
                         fields = stat.read().rpartition(")")[2].split()
                 except OSError:
                     continue
-                if int(fields[1]) == self.process.pid and fields[0] != "Z":
+                is_child = int(fields[1]) == self.process.pid and fields[0] != "Z"
+                if is_child and not _runs(entry, "pagelet_engine.templates.worker"):
                     found.append(int(entry))
         return found
 
@@ -95,6 +96,14 @@ class ServerProcess:
         self._reader.join(timeout=PATIENCE_S)
         if self.process.stderr is not None:
             self.process.stderr.close()
+
+
+def _runs(pid: str, module: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as command:
+            return module.encode() in command.read().split(b"\0")
+    except OSError:
+        return False
 
 
 def echo_command(*engine_arguments: str) -> list[str]:

@@ -1,7 +1,8 @@
 """From a request's messages or prompts to token ids, off the event loop and within bounds.
 
 A long text takes a second to tokenize; streams in progress must not wait for it, so all of it
-runs on threads of its own. A text that cannot fit whatever its tokens is refused unread.
+runs on threads of its own, and the chat template in a process of its own, which can be ended. A
+text that cannot fit whatever its tokens is refused unread.
 """
 
 import asyncio
@@ -12,7 +13,9 @@ from typing import Any, TypeVar
 
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError
 from pagelet_engine.server.protocol import Message
-from pagelet_engine.text.chat_template import Rendering
+from pagelet_engine.templates.client import TemplateClient
+from pagelet_engine.templates.wire import Conversation, encode_conversation
+from pagelet_engine.text.chat_template import ChatTemplate, Rendering
 from pagelet_engine.text.tools.demand import Tool
 from pagelet_engine.text.tools.prompt import as_objects, without_tools
 from pagelet_engine.text.vocabulary import TextModel
@@ -28,13 +31,22 @@ Result = TypeVar("Result")
 class PromptEncoder:
     """Renders and tokenizes for one model."""
 
-    def __init__(self, text_model: TextModel, *, max_model_len: int) -> None:
+    def __init__(
+        self,
+        text_model: TextModel,
+        *,
+        max_model_len: int,
+        templates: TemplateClient | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             text_model: The model's tokenizer and chat template.
             max_model_len: Tokens its context holds.
+            templates: Renders the chat template; None renders it on a thread, for templates of
+                which is known that they end.
         """
+        self._templates = templates
         self._text_model = text_model
         self._max_model_len = max_model_len
         self._max_chars = max_model_len * text_model.tokenizer.max_token_chars
@@ -61,9 +73,7 @@ class PromptEncoder:
         num_chars = sum(len(message.content) for message in messages)
         num_chars += sum(len(str(item)) for item in (*tools, *rendering.variables.values()))
         self._check_chars(num_chars, "messages")
-        return await self._off_loop(
-            lambda: self._render_and_encode(messages, tools, rendering), "messages"
-        )
+        return await self._render_and_encode(messages, tools, rendering)
 
     async def encode_prompt(self, prompt: str) -> list[int]:
         """Return the ids of a raw prompt; it may hold control tokens, as it is all the caller's.
@@ -82,11 +92,33 @@ class PromptEncoder:
             lambda: tokenizer.decode(token_ids, keep_control=True), "tokens"
         )
 
-    def _render_and_encode(
+    async def _render_and_encode(
         self, messages: Sequence[Message], tools: Sequence[Tool], rendering: Rendering
     ) -> list[int]:
         tokenizer, template = self._text_model.tokenizer, self._text_model.chat_template
         assert template is not None, "checked by encode_chat"
+        templates = self._templates
+
+        def conversation() -> Conversation:
+            return self._conversation(template, messages, tools, rendering)
+
+        if templates is None:
+            return await self._off_loop(
+                lambda: tokenizer.encode(conversation().render(template)), "messages"
+            )
+        frame = await self._off_loop(lambda: encode_conversation(conversation()), "messages")
+        text = await templates.render(frame)
+        return await self._off_loop(lambda: tokenizer.encode(text), "messages")
+
+    def _conversation(
+        self,
+        template: ChatTemplate,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        rendering: Rendering,
+    ) -> Conversation:
+        """Return what the template is given, with nothing in it that reads as a control token."""
+        tokenizer = self._text_model.tokenizer
         dumped = [message.model_dump(exclude_none=True) for message in messages]
         if not template.reads_tools:
             dumped, tools = without_tools(dumped, tools), ()
@@ -94,13 +126,8 @@ class PromptEncoder:
         shown = _shielded(as_objects(tools), tokenizer.shield)
         variables = _shielded(dict(rendering.variables), tokenizer.shield)
         # Twice: the template's own text, which may repeat the messages' roles, comes on top.
-        text = template.render(
-            shielded,
-            tools=shown,
-            rendering=replace(rendering, variables=variables),
-            max_chars=2 * self._max_chars,
-        )
-        return tokenizer.encode(text)
+        most = 2 * self._max_chars
+        return Conversation(shielded, shown, replace(rendering, variables=variables), most)
 
     def _check_chars(self, num_chars: int, param: str) -> None:
         if num_chars > self._max_chars:

@@ -161,7 +161,7 @@ class _Server:
             watchdog.cancel()
             await asyncio.gather(watchdog, return_exceptions=True)
             await engine.stop()
-            await self._service.constraints.stop()
+            await self._service.stop_workers()
 
     async def _load(self, engine: EngineClient) -> tuple[TextModel, Ready]:
         """Load the text side while the engine process loads the weights.

@@ -21,6 +21,7 @@ from pagelet_engine.server.lifecycle import Lifecycle, queue_full
 from pagelet_engine.server.prompts import PromptEncoder
 from pagelet_engine.server.text_stream import RequestTimer, TextOptions, TextStream
 from pagelet_engine.server.writer import Pace
+from pagelet_engine.templates.client import TemplateClient
 from pagelet_engine.terms import Terms
 from pagelet_engine.text.vocabulary import TextModel
 
@@ -78,6 +79,8 @@ class Service:
         self.constraints = ConstraintClient(
             self._vocabulary, on_compiled=self.metrics.observe_compilation
         )
+        self.templates: TemplateClient | None = None
+        """Renders the loaded model's chat template."""
         self.is_stuck = False
         """Whether the engine process has been silent for too long; the watchdog says so."""
         self.stage = "starting the engine process"
@@ -106,7 +109,9 @@ class Service:
     def load(self, text: TextModel, limits: Ready) -> LoadedModel:
         """Remember the loaded model; `lifecycle.serve` is the caller's to call."""
         max_model_len = min(limits.max_model_len, limits.num_blocks * limits.block_size)
-        encoder = PromptEncoder(text, max_model_len=max_model_len)
+        template = text.chat_template
+        self.templates = None if template is None else TemplateClient(template)
+        encoder = PromptEncoder(text, max_model_len=max_model_len, templates=self.templates)
         self.loaded = LoadedModel(text, encoder, limits, _fingerprint(text, limits))
         return self.loaded
 
@@ -205,9 +210,18 @@ class Service:
             EngineError: It did not work, so nothing would.
         """
         assert self.engine is not None, "the engine is attached first"
+        if self.templates is not None:
+            await self.templates.start()
         generation = self.engine.submit([0], SamplingParams(max_tokens=1, temperature=0.0))
         async for _ in generation:
             pass
+
+    async def stop_workers(self) -> None:
+        """End the processes that run what is not this program's own: constraints, templates."""
+        await self.constraints.stop()
+        if self.templates is not None:
+            await self.templates.stop()
+            self.templates = None
 
     def fail_all(self, error: EngineError) -> None:
         """End every open stream with `error`."""

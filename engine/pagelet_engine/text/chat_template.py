@@ -79,7 +79,8 @@ class ChatTemplate:
         """Names that the template reads and a request may set."""
         self.source = source
         """As it came with the model."""
-        self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+        self.tokens = {"bos_token": bos_token, "eos_token": eos_token}
+        """What the template knows under these names."""
 
     def render(
         self,
@@ -106,7 +107,7 @@ class ChatTemplate:
             copies[-1]["content"] += _CONTINUED_HERE
         given = {
             **rendering.variables,
-            **self._tokens,
+            **self.tokens,
             "messages": copies,
             "tools": list(tools) or None,
             "add_generation_prompt": rendering.add_generation_prompt,
