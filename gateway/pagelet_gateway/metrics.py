@@ -156,6 +156,10 @@ class Metrics:
         self.load_reports = self._counter(
             "load_reports_total", "Questions to engines for their queue, by outcome.", ("outcome",)
         )
+        self.mirrored = self._counter(
+            "mirrored_total", "Copies of requests for a canary, by how they ended.",
+            (*by_revision, "outcome"),
+        )  # fmt: skip
         self.rejected = self._counter(
             "rejected_total", "Requests the gateway answered itself, by error code.", ("reason",)
         )
@@ -222,9 +226,14 @@ class Metrics:
         self._flying[model, revision] -= 1
         self.in_flight.labels(model, revision).set(self._flying[model, revision])
 
+    def mirror(self, model: str, revision: str, outcome: str) -> None:
+        """Count a copy of a request."""
+        self._labelled.add((model, revision))
+        self.mirrored.labels(model, revision, outcome).inc()
+
     def _forget(self, model: str, revision: str) -> None:
         key = {"model": model, "revision": revision}
-        counters = (self.requests, self.timeouts, self.streams_cut)
+        counters = (self.requests, self.timeouts, self.streams_cut, self.mirrored)
         for family in (*counters, self.ttft, self.e2e, self.in_flight):
             family.remove_by_labels(key)
         self._flying.pop((model, revision), None)

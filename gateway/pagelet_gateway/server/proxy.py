@@ -19,6 +19,7 @@ from pagelet_gateway.server.assignment import assign
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.exchange import Exchange
+from pagelet_gateway.server.mirror import Mirror
 from pagelet_gateway.server.peek import peek
 from pagelet_gateway.server.relay import CutError, end_early, relay
 from pagelet_gateway.server.tenancy import Gatekeeper
@@ -40,6 +41,7 @@ class Proxy:
         gatekeeper: Gatekeeper,
         admission: Admission,
         attempts: Attempts,
+        mirror: Mirror,
         metrics: Metrics,
     ) -> None:
         self._config = config
@@ -47,6 +49,7 @@ class Proxy:
         self._admission = admission
         self._router = router
         self._attempts = attempts
+        self._mirror = mirror
         self._metrics = metrics
         self._calls: set[Call] = set()
 
@@ -144,6 +147,7 @@ class Proxy:
             async with asyncio.timeout(call.remaining_s()):
                 answer = await self._attempts.open(call)
                 self._metrics.shares.count(call.model, call.revision)
+                self._mirror.offer(call)
                 await relay(call, answer, self._metrics)
         except TimeoutError:
             await self._time_out(call, answer)

@@ -29,6 +29,7 @@ from pagelet_gateway.server.app import App
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.listener import BACKLOG, bind, url_of
 from pagelet_gateway.server.load_watch import LoadWatch
+from pagelet_gateway.server.mirror import Mirror
 from pagelet_gateway.server.proxy import Proxy
 from pagelet_gateway.server.quotas import LocalQuotas
 from pagelet_gateway.server.tenancy import Gatekeeper
@@ -73,7 +74,8 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
         quotas = LocalQuotas(lambda: config.replicas)
         admission = Admission(quotas, TenantMetrics(metrics.registry))
         attempts = Attempts(config, router, live_table, session, metrics)
-        proxy = Proxy(config, router, gatekeeper, admission, attempts, metrics)
+        mirror = Mirror(router, quotas, session, metrics)
+        proxy = Proxy(config, router, gatekeeper, admission, attempts, mirror, metrics)
         app = App(router, gatekeeper, proxy, metrics)
         server = _Server(app, config)
         drain = Drain(config, app, proxy, server)
@@ -87,6 +89,7 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
         finally:
             watching.cancel()
             asking.cancel()
+            mirror.close()
     log.info("gateway ends", exit_code=drain.exit_code)
     return drain.exit_code
 
