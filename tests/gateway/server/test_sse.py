@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway_upstream import event
 from pagelet_gateway.server import sse
 from pagelet_gateway.server.sse import EventGate, OversizedEventError
+from pagelet_gateway.server.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
 ERROR = b'data: {"error": {"message": "gone"}}\n\n'
@@ -159,3 +160,30 @@ def test_an_endless_event_is_an_error_not_a_growing_buffer(monkeypatch):
     gate.feed(b"data: " + b"x" * 990)
     with pytest.raises(OversizedEventError):
         gate.feed(b"x" * 10)
+
+
+USAGE = b': pagelet-usage {"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n'
+
+
+@given(st.data())
+def test_the_count_for_the_gateway_is_read_and_goes_no_further(data):
+    shown = [event("a"), b": waiting\n\n", event("b"), b"data: [DONE]\n\n"]
+    stream = b"".join([*shown[:3], USAGE, shown[3]])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    gate, passed = EventGate(), b""
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        passed += gate.feed(stream[start:end])
+    passed += gate.close()
+    assert passed == b"".join(shown)
+    assert gate.is_finished
+    assert gate.usage == Usage(7, 2)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_usage_in_the_last_event_is_read_in_passing(is_first):
+    last = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n'
+    gate = EventGate()
+    if not is_first:
+        gate.feed(event("a"))
+    gate.feed(last + b"data: [DONE]\n\n")
+    assert (gate.usage, gate.is_done) == (Usage(7, 2), True)
