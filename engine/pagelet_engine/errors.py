@@ -6,6 +6,8 @@
     ├── RequestError                the client; HTTP 4xx, one line at INFO
     │   ├── InvalidRequestError         400 invalid_value
     │   ├── ContextLengthError          400 context_length_exceeded
+    │   ├── PromptCapError              400 prompt_too_long
+    │   ├── OutputCapError              400 output_cap_exceeded
     │   └── UnknownModelError           404 model_not_found
     ├── UnavailableError            nobody is wrong, try later; HTTP 503 with Retry-After
     │   ├── EngineDeadError             the engine process is gone; requests in flight end with it
@@ -56,6 +58,18 @@ class ContextLengthError(RequestError):
     """Prompt plus requested output exceed the context window or the KV cache."""
 
     code = "context_length_exceeded"
+
+
+class PromptCapError(RequestError):
+    """The prompt is longer than the gateway allows."""
+
+    code = "prompt_too_long"
+
+
+class OutputCapError(RequestError):
+    """More output is asked for than the gateway allows."""
+
+    code = "output_cap_exceeded"
 
 
 class UnknownModelError(RequestError):

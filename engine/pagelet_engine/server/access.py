@@ -12,10 +12,10 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pagelet_engine.metrics import EngineMetrics
-from pagelet_engine.server.auth import Caller, KeyRing, as_tenant
+from pagelet_engine.server.auth import Caller, KeyRing
 from pagelet_engine.server.errors import ErrorReply
+from pagelet_engine.server.gateway_headers import told_by_gateway
 
-TENANT_HEADER = b"x-pagelet-tenant"
 DEADLINE_HEADER = b"x-pagelet-deadline-ms"
 GATEWAY_KEY_HEADER = b"x-pagelet-gateway-key"
 
@@ -123,7 +123,10 @@ class Guard:
             return _NO_KEY if b"authorization" not in headers else _WRONG_KEY
         if access.value not in caller.scopes:
             return _FORBIDDEN
-        scope["state"]["caller"] = as_tenant(caller, _text(headers.get(TENANT_HEADER)))
+        told = told_by_gateway(caller, headers)
+        if isinstance(told, ErrorReply):
+            return told
+        scope["state"]["caller"] = told
         scope["state"]["deadline_s"] = _deadline_s(caller, headers)
         return None
 

@@ -46,6 +46,10 @@ class Caller:
     scopes: frozenset[str] = frozenset({"api"})
     is_gateway: bool = False
     """Whether the x-pagelet-* headers of this request can be believed."""
+    max_prompt_tokens: int | None = None
+    """Longest prompt the gateway allows; None: what the model's context holds."""
+    max_output_tokens: int | None = None
+    """Most output tokens the gateway allows a request; None: what the context leaves."""
 
 
 ANONYMOUS = Caller("anonymous", scopes=frozenset(SCOPES))

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack, aclosing
+from functools import partial
 
 import orjson
 from fastapi import APIRouter, Request
@@ -19,6 +20,7 @@ from pagelet_engine.server.body import read_json
 from pagelet_engine.server.contradictions import check_options, demand_of, tools_of
 from pagelet_engine.server.disconnect import unless_disconnected
 from pagelet_engine.server.echo import Echo, echo_of
+from pagelet_engine.server.gateway_headers import USAGE_HEADER
 from pagelet_engine.server.logprobs import Scores
 from pagelet_engine.server.openai_objects import (
     ChatFormat,
@@ -34,6 +36,7 @@ from pagelet_engine.server.protocol import (
     GenerationRequest,
     rendering,
 )
+from pagelet_engine.server.request_caps import RequestCaps
 from pagelet_engine.server.sampling_fields import (
     choices,
     num_logprobs,
@@ -41,7 +44,7 @@ from pagelet_engine.server.sampling_fields import (
     wants_prompt_only,
 )
 from pagelet_engine.server.service import Service
-from pagelet_engine.server.sse import EventStream, begin, chunks, merge
+from pagelet_engine.server.sse import EventStream, begin, chunks, merge, usage_comment
 from pagelet_engine.server.text_stream import TextDelta, TextOptions, TextStream, joined
 from pagelet_engine.server.tool_objects import ToolChatFormat
 from pagelet_engine.server.validation import check_model, check_token_ids, validate
@@ -64,12 +67,16 @@ async def create_chat_completion(request: Request) -> Response:
         body = validate(ChatCompletionRequest, await read_json(request, service.max_body_bytes))
         check_model(body.model, service.model_name)
         check_options(body)
+        caps = RequestCaps.of(request.state.caller, body.n)
+        caps.check_output(body)
         tools = tools_of(body).tools
         prompt = await service.model().encoder.encode_chat(
             body.messages, tools, rendering(body, body.messages)
         )
+        caps.check_prompts([prompt])
         constraint = await _constrain(service, body, body.n, place)
-        streams = _submit(service, body, [prompt], arrived_at, constraint, _terms(request, body))
+        terms = _terms(request, body)
+        streams = _submit(service, body, [prompt], arrived_at, constraint, terms, caps)
         form = _chat_format(service, body, tools)
         return await _answer(request, body, streams, form, place)
 
@@ -86,9 +93,13 @@ async def create_completion(request: Request) -> Response:
         body = validate(CompletionRequest, await read_json(request, service.max_body_bytes))
         check_model(body.model, service.model_name)
         check_options(body)
+        caps = RequestCaps.of(request.state.caller, len(body.prompt) * body.n)
+        caps.check_output(body)
         prompts = [await _token_ids(service, prompt) for prompt in body.prompt]
+        caps.check_prompts(prompts)
         constraint = await _constrain(service, body, len(prompts) * body.n, place)
-        streams = _submit(service, body, prompts, arrived_at, constraint, _terms(request, body))
+        terms = _terms(request, body)
+        streams = _submit(service, body, prompts, arrived_at, constraint, terms, caps)
         form = CompletionFormat(_envelope(service, body, "cmpl"), _scores(service, body))
         return await _answer(request, body, streams, form, place)
 
@@ -126,16 +137,19 @@ def _submit(
     arrived_at: float,
     constraint: str | None,
     terms: Terms,
+    caps: RequestCaps,
 ) -> list[TextStream]:
     model = service.model()
     bad_words = _bad_words(model.text.tokenizer, body.bad_words)
     samplings = [
-        sampling_params(
-            body,
-            num_prompt_tokens=len(prompt),
-            max_model_len=model.max_model_len,
-            vocab_size=model.limits.vocab_size,
-            bad_words=bad_words,
+        caps.lowered(
+            sampling_params(
+                body,
+                num_prompt_tokens=len(prompt),
+                max_model_len=model.max_model_len,
+                vocab_size=model.limits.vocab_size,
+                bad_words=bad_words,
+            )
         )
         for prompt in prompts
     ]
@@ -189,6 +203,7 @@ async def _answer(
     place: ExitStack,
 ) -> Response:
     service: Service = request.app.state.service
+    request.state.streams = streams  # for whoever traces the request
     with ExitStack() as open_streams:
         for stream in streams:
             open_streams.callback(stream.close)
@@ -198,7 +213,8 @@ async def _answer(
         rest = chunks(streams, form, include_usage=_includes_usage(body))
         first = await begin(rest, request.receive, service.pace.keep_alive_s)
         open_streams.push(place.pop_all())
-        return EventStream(first, rest, open_streams.pop_all(), service.pace)
+        closing = partial(usage_comment, streams) if _is_asked_for_usage(request) else bytes
+        return EventStream(first, rest, open_streams.pop_all(), service.pace, closing)
 
 
 async def _collect(streams: Sequence[TextStream], form: Format) -> Json:
@@ -220,6 +236,11 @@ def _chat_format(
 
 def _includes_usage(body: GenerationRequest) -> bool:
     return body.stream_options is not None and body.stream_options.include_usage
+
+
+def _is_asked_for_usage(request: Request) -> bool:
+    """Whether whoever sent the request accounts for it, whatever the client wants to see."""
+    return request.headers.get(USAGE_HEADER) == "1"
 
 
 def _envelope(service: Service, body: GenerationRequest, prefix: str) -> Envelope:

@@ -5,7 +5,7 @@ A stream ends in `data: [DONE]` only if every sequence ended by itself. One that
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 
 import orjson
@@ -125,6 +125,7 @@ class EventStream(Response):
         rest: AsyncGenerator[Json],
         on_end: ExitStack,
         pace: Pace,
+        closing: Callable[[], bytes] = bytes,
     ) -> None:
         """Prepare.
 
@@ -133,6 +134,7 @@ class EventStream(Response):
             rest: The chunks after it.
             on_end: Closed however the response ends.
             pace: How long silences may last.
+            closing: What comes before `[DONE]`, asked for when all else is sent.
         """
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
@@ -140,6 +142,7 @@ class EventStream(Response):
         self._rest = rest
         self._on_end = on_end
         self._pace = pace
+        self._closing = closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the whole stream."""
@@ -182,7 +185,12 @@ class EventStream(Response):
                 await writer.write(event(chunk))
         except EngineError as error:
             return b"data: " + reply_for(error).body() + b"\n\n"
-        return DONE
+        return self._closing() + DONE
+
+
+def usage_comment(streams: Sequence[TextStream]) -> bytes:
+    """Return what `streams` used as a comment, which clients pass over and gateways read."""
+    return b": pagelet-usage " + orjson.dumps({"usage": usage(streams)}) + b"\n\n"
 
 
 def _raised(task: "asyncio.Task[Json]") -> "asyncio.Task[Json]":

@@ -1,0 +1,57 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagelet_engine.server.auth import Caller
+from pagelet_engine.server.errors import ErrorReply
+from pagelet_engine.server.gateway_headers import told_by_gateway
+
+GATEWAY = Caller("gateway", is_gateway=True)
+NAMES = {
+    b"x-pagelet-weight": "weight",
+    b"x-pagelet-priority": "priority",
+    b"x-pagelet-max-prompt-tokens": "max_prompt_tokens",
+    b"x-pagelet-max-output-tokens": "max_output_tokens",
+}
+
+
+def test_what_the_gateway_says_is_believed():
+    headers = {
+        b"x-pagelet-tenant": b"3f0c",
+        b"x-pagelet-weight": b"2.5",
+        b"x-pagelet-priority": b"-7",
+        b"x-pagelet-max-prompt-tokens": b"100",
+        b"x-pagelet-max-output-tokens": b"20",
+    }
+    told = told_by_gateway(GATEWAY, headers)
+    assert told == Caller(
+        "3f0c", 2.5, -7, is_gateway=True, max_prompt_tokens=100, max_output_tokens=20
+    )
+    assert told_by_gateway(GATEWAY, {}) == GATEWAY
+
+
+@given(st.dictionaries(st.sampled_from([*NAMES, b"x-pagelet-tenant"]), st.binary(max_size=8)))
+def test_nobody_else_is_believed_whatever_they_say(headers):
+    caller = Caller("a", 2.0, 1)
+    assert told_by_gateway(caller, headers) is caller
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "value", [b"", b" 1", b"nan", b"1e3", b"99999999999", b"+1", b"0x1", b"\xd9\xa1", b"1\n"]
+)
+def test_a_malformed_value_of_the_gateway_is_refused_by_name(name, value):
+    reply = told_by_gateway(GATEWAY, {name: value})
+    assert isinstance(reply, ErrorReply)
+    assert (reply.status, reply.code) == (400, "invalid_gateway_header")
+    assert reply.message.startswith(name.decode())
+
+
+@given(st.sampled_from(sorted(NAMES)), st.binary(max_size=12))
+def test_any_value_is_read_within_its_bounds_or_refused(name, value):
+    told = told_by_gateway(GATEWAY, {name: value})
+    if isinstance(told, Caller):
+        assert 0.001 <= told.weight <= 1000
+        assert -1000 <= told.priority <= 1000
+        for cap in (told.max_prompt_tokens, told.max_output_tokens):
+            assert cap is None or 1 <= cap < 2**31
