@@ -14,13 +14,18 @@ from pagelet_engine.server.auth import KeyRing
 from pagelet_engine.server.edge import Edge
 from pagelet_engine.server.errors import reply_for
 from pagelet_engine.server.service import Service
+from pagelet_engine.server.tracing import Spans, Traced
 
 _CLIENT_CLOSED = 499  # nginx's number; nobody receives it
 _log = structlog.get_logger(__name__)
 
 
 def build_app(
-    service: Service, keys: KeyRing, serves: frozenset[Access], local_only: bool = False
+    service: Service,
+    keys: KeyRing,
+    serves: frozenset[Access],
+    local_only: bool = False,
+    spans: Spans | None = None,
 ) -> ASGIApp:
     """Return the application that serves `service` to those in `keys`.
 
@@ -29,8 +34,12 @@ def build_app(
         keys: Who may call.
         serves: Which kinds of routes exist here.
         local_only: Refuse requests that address this machine by a foreign name.
+        spans: Where traces of requests go; None traces none.
     """
-    guarded = Guard(build_routes(service), keys, service.metrics, serves, local_only=local_only)
+    routes: ASGIApp = build_routes(service)
+    if spans is not None:
+        routes = Traced(routes, spans, service.model_name)
+    guarded = Guard(routes, keys, service.metrics, serves, local_only=local_only)
     return Edge(guarded)
 
 

@@ -11,6 +11,7 @@ model loads. Exit codes:
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -35,6 +36,7 @@ from pagelet_engine.server.lifecycle import Phase
 from pagelet_engine.server.listening import HttpServer, bind, url_of
 from pagelet_engine.server.logs import configure_logging
 from pagelet_engine.server.service import Service
+from pagelet_engine.server.tracing import spans_from
 from pagelet_engine.server.watchdog import RESTART_WINDOW_S, RESTARTS, RestartBudget, watch
 from pagelet_engine.server.writer import Pace
 from pagelet_engine.text.vocabulary import TextModel, load_text_model
@@ -79,14 +81,17 @@ class _Server:
         self._started_at = time.monotonic()
         self._service = Service(
             model_name=served_model_name(config),
-            max_queued=listen.max_queued,
+            max_queued=config.max_queued_requests,
             max_num_seqs=config.max_num_seqs,
             max_body_bytes=listen.max_body_bytes,
             created=int(time.time()),
             pace=Pace(listen.keep_alive_s, listen.slow_reader_s),
         )
+        self._spans = spans_from(os.environ, self._service.model_name)
         self._https = [
-            HttpServer(build_app(self._service, _keys(listen), serves, not listen.no_auth))
+            HttpServer(
+                build_app(self._service, _keys(listen), serves, not listen.no_auth, self._spans)
+            )
             for serves in _shares(listen)
         ]
 
@@ -114,6 +119,8 @@ class _Server:
             await asyncio.gather(*https)
             lives.cancel()
             await asyncio.gather(lives, drains, return_exceptions=True)
+            if self._spans is not None:
+                await asyncio.to_thread(self._spans.close)
 
     async def _live(
         self, engine_command: Sequence[str], addresses: Sequence[tuple[str, int]]

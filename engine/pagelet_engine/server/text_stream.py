@@ -80,7 +80,10 @@ class RequestTimer:
         self._clock = clock
         self._arrived_at = arrived_at
         self._last_at: float | None = None
-        self._has_ended = False
+        self.first_token_s: float | None = None
+        """From arrival to the first token, seconds."""
+        self.outcome: str | None = None
+        """How the sequence ended, as metrics.REQUESTS has it; None while it has not."""
 
     def tokens(self, num_tokens: int) -> None:
         """Tokens have arrived."""
@@ -88,15 +91,16 @@ class RequestTimer:
             return
         now = self._clock()
         if self._last_at is None:
-            self._metrics.observe_first_token(now - self._arrived_at)
+            self.first_token_s = now - self._arrived_at
+            self._metrics.observe_first_token(self.first_token_s)
         else:
             self._metrics.observe_tokens(now - self._last_at, num_tokens)
         self._last_at = now
 
     def end(self, outcome: str) -> None:
         """The sequence has ended; only the first call counts."""
-        if not self._has_ended:
-            self._has_ended = True
+        if self.outcome is None:
+            self.outcome = outcome
             self._metrics.observe_end(outcome, self._clock() - self._arrived_at)
 
 
@@ -132,6 +136,16 @@ class TextStream:
         self.counts_prompt = options.counts_prompt
         self.num_output_tokens = 0
         """Tokens generated so far, those that end the text included."""
+
+    @property
+    def outcome(self) -> str | None:
+        """How it ended: stop, length, error or aborted; None while it has not."""
+        return self._timer.outcome
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from the request's arrival to the first token; None before."""
+        return self._timer.first_token_s
 
     async def deltas(self) -> AsyncGenerator[TextDelta]:
         """Yield the text as it becomes certain; a delta may be empty.
