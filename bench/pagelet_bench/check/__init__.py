@@ -1,0 +1,1 @@
+"""`pagelet check`: asks an endpoint, parameter by parameter, what it really does."""

@@ -1,0 +1,1 @@
+"""What an endpoint does with each parameter: probes and verdicts, without a socket."""
