@@ -29,6 +29,15 @@ def gateway(
     drain_delay: Annotated[
         float, typer.Option(help="How long new connections are taken after SIGTERM, seconds.")
     ] = 0.0,
+    head_timeout: Annotated[
+        float, typer.Option(help="Longest wait for a request's head, seconds.")
+    ] = 15.0,
+    stream_idle_timeout: Annotated[
+        float, typer.Option(help="Longest silence of an engine within an answer, seconds.")
+    ] = 60.0,
+    slow_reader_timeout: Annotated[
+        float, typer.Option(help="Longest wait for a client that does not read, seconds.")
+    ] = 30.0,
     max_body_bytes: Annotated[int, typer.Option(help="Largest request body, bytes.")] = 8
     * 1024
     * 1024,
@@ -52,6 +61,9 @@ def gateway(
             drain_timeout_s=drain_timeout,
             drain_delay_s=drain_delay,
             max_body_bytes=max_body_bytes,
+            head_timeout_s=head_timeout,
+            stream_idle_timeout_s=stream_idle_timeout,
+            slow_reader_timeout_s=slow_reader_timeout,
         )
         code = run(config)
     except ConfigError as error:

@@ -41,8 +41,17 @@ class GatewayConfig:
     connect_timeout_s: float = 2.0
     """Longest wait for a TCP connection to an engine; engines are near."""
 
+    head_timeout_s: float = 15.0
+    """Longest wait for a request's head, and for the first one of a new connection."""
+
     max_attempts: int = 3
-    """Most attempts per request, the first included."""
+    """Most attempts per request at the model's own engines, the first included."""
+
+    stream_idle_timeout_s: float = 60.0
+    """Longest silence of an engine within an answer; engines send comments every 15 s."""
+
+    slow_reader_timeout_s: float = 30.0
+    """Longest wait for a client to take what fills its buffers; then its connection is cut."""
 
     hold_s: float = 1.0
     """When every endpoint has just refused: how long a request waits for a newer table, since
@@ -68,6 +77,9 @@ class GatewayConfig:
             "replicas",
             "body_timeout_s",
             "connect_timeout_s",
+            "head_timeout_s",
+            "stream_idle_timeout_s",
+            "slow_reader_timeout_s",
         )
         for name in (*positive, "poll_interval_s"):
             if getattr(self, name) <= 0:

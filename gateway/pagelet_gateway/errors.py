@@ -18,6 +18,7 @@
         ├── QuotaError               429 with Retry-After
         ├── UnavailableError         503 with Retry-After
         ├── BadUpstreamError         502 bad_upstream
+        ├── FallbackLoopError        508 fallback_loop
         └── UpstreamTimeoutError     504 upstream_timeout
 
 `core.route_table.RouteTableError` stands apart: the writer of the table mends it, and the last
@@ -172,6 +173,13 @@ class BadUpstreamError(ServingError):
 
     status = 502
     code = "bad_upstream"
+
+
+class FallbackLoopError(ServingError):
+    """The request came back to where it has been, over several gateways."""
+
+    status = 508
+    code = "fallback_loop"
 
 
 class UpstreamTimeoutError(ServingError):

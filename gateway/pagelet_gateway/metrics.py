@@ -37,6 +37,10 @@ E2E_BUCKETS_S = (
 )  # fmt: skip
 
 
+FALLBACK = "fallback"
+"""Label instead of a revision where another model or API answered."""
+
+
 class Outcome(StrEnum):
     """How a routed request ended."""
 
@@ -160,6 +164,11 @@ class Metrics:
             "mirrored_total", "Copies of requests for a canary, by how they ended.",
             (*by_revision, "outcome"),
         )  # fmt: skip
+        self.fallbacks = self._counter(
+            "fallbacks_total",
+            "Attempts at another model or API in place of the model asked for, by what failed.",
+            ("model", "to", "reason"),
+        )
         self.rejected = self._counter(
             "rejected_total", "Requests the gateway answered itself, by error code.", ("reason",)
         )

@@ -185,6 +185,9 @@ class Upstream:
         }
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         wire = Wire(writer, Received(head[0].split()[1], headers, body))
+        if wire.received.path == "/metrics":  # what gateways ask on their own is no request
+            await wire.reply(404, {})
+            return True
         self.received.append(wire.received)
         await self._answer(wire, reader)
         return wire.keep_alive and self._server is not None

@@ -66,6 +66,11 @@ class RetryBudget:
         self._accrue(now)
         self._balance = min(self.burst, self._balance + self.ratio)
 
+    def has_left(self, now: float) -> bool:
+        """Whether `withdraw` would allow a retry."""
+        self._accrue(now)
+        return self._balance >= 1.0
+
     def withdraw(self, now: float) -> bool:
         """Take one retry; False when the budget is used up."""
         self._accrue(now)

@@ -1,22 +1,26 @@
 """Attempts of one request, until an engine answers or nothing is left to try."""
 
+import asyncio
 import time
-from functools import partial
 
-import aiohttp
 import structlog
 
 from pagelet_gateway.config import GatewayConfig
-from pagelet_gateway.core.retry import Failure, RetryBudget, may_retry
+from pagelet_gateway.core.retry import FIRST_BYTE_SHARE, Failure, RetryBudget, may_retry
 from pagelet_gateway.core.router import Router, Target
-from pagelet_gateway.errors import BadUpstreamError, UnavailableError
 from pagelet_gateway.live_table import LiveTable
-from pagelet_gateway.metrics import Metrics, Outcome
+from pagelet_gateway.metrics import FALLBACK, Metrics
 from pagelet_gateway.server.call import Call
-from pagelet_gateway.server.headers import to_engine, trusted
-from pagelet_gateway.server.upstream import Answer, AttemptError, attempt
+from pagelet_gateway.server.giving_up import check_hops, give_up
+from pagelet_gateway.server.itinerary import Itinerary
+from pagelet_gateway.server.sender import Sender
+from pagelet_gateway.server.upstream import Answer, AttemptError
+from pagelet_gateway.server.verdicts import Verdicts
 
 log = structlog.get_logger("pagelet.gateway")
+
+_HOLDS = frozenset({Failure.REFUSED, Failure.DRAINING, Failure.RESET})
+"""What a newer table may already know about."""
 
 
 class Attempts:
@@ -27,44 +31,44 @@ class Attempts:
         config: GatewayConfig,
         router: Router,
         live_table: LiveTable,
-        session: aiohttp.ClientSession,
+        sender: Sender,
         metrics: Metrics,
     ) -> None:
         self._config = config
         self._router = router
         self._live_table = live_table
-        self._session = session
+        self._sender = sender
         self._metrics = metrics
+        self._itinerary = Itinerary(router, config.max_attempts)
         self._budget = RetryBudget()
 
     async def open(self, call: Call) -> Answer:
-        """Try endpoints until one answers; the caller must `close` the answer.
+        """Try endpoints and fallbacks until one answers; the caller must `close` the answer.
+
+        An engine's own error is the answer if nothing else has a better one.
 
         Raises:
-            UnavailableError: None did, within the attempts and the budget.
-            BadUpstreamError: One answered something that is not HTTP.
+            RefusalError: None did, within the attempts, the time and the budget.
         """
+        call.dealt_to = call.revision
+        check_hops(call)
         self._budget.deposit(call.started_at)
-        target = self._router.choose(
-            call.model,
-            call.revision,
-            call.started_at,
-            prefix=call.prefix,
-            is_pinned=call.is_pinned,
-        )
-        while target is not None:
-            call.attempts += 1
-            call.target, call.revision = target, target.revision
-            try:
-                return await self._attempt(call, target)
-            except AttemptError as error:
-                self._note(call, target, error)
-                target = await self._next_target(call, target, error.failure)
-        call.outcome = Outcome.UNAVAILABLE
-        raise UnavailableError(
-            f"No engine of model {call.model!r} takes requests right now; try again.",
-            retry_after_s=1,
-        )
+        call.verdicts = Verdicts(self._router.guard)
+        target = self._itinerary.first(call, call.started_at)
+        if target is not None and target.link is not None:
+            self._metrics.fallbacks.labels(call.model, target.link.name, "unavailable").inc()
+        try:
+            while target is not None:
+                try:
+                    return await self._attempt(call, target)
+                except AttemptError as error:
+                    self._note(call, target, error)
+                    target = await self._next_target(call, target, error.failure)
+            return self._spare(call) or give_up(call, self._router, time.monotonic())
+        finally:
+            if call.spare is not None:
+                call.spare[1].close()
+                call.spare = None
 
     def close(self, call: Call, answer: Answer) -> None:
         """Let go of an answer that `open` returned, read to its end or not."""
@@ -72,27 +76,68 @@ class Attempts:
         assert call.target is not None
         self._router.end(call.target)
 
+    def judge(self, call: Call) -> None:
+        """Tell the circuits how a call ended."""
+        if call.verdicts is not None:
+            call.verdicts.end(time.monotonic(), is_good=call.went_well)
+
     async def _attempt(self, call: Call, target: Target) -> Answer:
-        exchange = call.exchange
-        headers = to_engine(
-            exchange.headers,
-            request_id=exchange.request_id,
-            deadline_ms=max(1, int(call.remaining_s() * 1000)),
-        ) | trusted(call.caller, call.caller.route)
+        now = time.monotonic()
+        call.attempts += 1
+        call.target = target
+        call.revision = FALLBACK if target.link else target.revision
+        assert call.verdicts is not None
+        call.verdicts.begin(target, now, call.deadline)
         self._router.begin(target, call.prefix)
         try:
-            url = target.url + exchange.path
-            answer = await attempt(self._session, url, body=call.body, headers=headers)
-            self._router.answered(target)
-            return answer
+            answer = await self._send_patiently(call, target)
         except BaseException:
             self._router.end(target)
             raise
+        answered_at = time.monotonic()
+        call.verdicts.answered(answered_at)
+        self._router.answered(target)
+        if answer.is_event_stream and target.revision:
+            self._router.guard.saw_first_token(
+                target.key, target.url, answered_at - now, answered_at
+            )
+        return answer
+
+    async def _send_patiently(self, call: Call, target: Target) -> Answer:
+        """Send, and wait for the first byte as long as there is nothing better to do."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as patience:
+
+                def lose_it() -> None:
+                    now = time.monotonic()
+                    if self._budget.has_left(now) and self._itinerary.knows_another(
+                        call, target, now
+                    ):
+                        patience.reschedule(loop.time())
+
+                share_s = FIRST_BYTE_SHARE * max(0.0, call.remaining_s())
+                timer = loop.call_later(share_s, lose_it)
+                try:
+                    return await self._sender.send(call, target)
+                finally:
+                    timer.cancel()
+        except TimeoutError:
+            raise AttemptError(Failure.SLOW, f"no first byte in {share_s:.3g} s") from None
 
     def _note(self, call: Call, target: Target, error: AttemptError) -> None:
-        self._router.report(target, error.failure, time.monotonic())
-        call.tried.add(target.url)
-        call.had_news = call.had_news or not target.was_avoided
+        now = time.monotonic()
+        assert call.verdicts is not None
+        call.verdicts.failed(error.failure, now)
+        self._router.report(target, error.failure, now)
+        call.failure = error.failure
+        if target.link is None:
+            call.tried.add(target.url)
+            call.had_news = call.had_news or not target.was_avoided
+        else:
+            call.spent.add(target.link.name)
+        if error.answer is not None:
+            self._keep_or_drop(call, target, error.answer)
         log.warning(
             "attempt failed",
             model=call.model,
@@ -101,42 +146,45 @@ class Attempts:
             failure=error.failure,
             detail=str(error),
         )
-        if error.failure is Failure.PROTOCOL:
-            call.outcome = Outcome.UPSTREAM_ERROR
-            raise BadUpstreamError("The engine's answer is not valid HTTP.")
+
+    def _keep_or_drop(self, call: Call, target: Target, answer: Answer) -> None:
+        """Keep what the model's own engine said last, in case nobody has a better answer."""
+        if target.link is not None or answer.failure is Failure.DRAINING:
+            answer.close()
+            return
+        if call.spare is not None:
+            call.spare[1].close()
+        call.spare = (target, answer)
+
+    def _spare(self, call: Call) -> Answer | None:
+        if call.spare is None:
+            return None
+        (call.target, answer), call.spare = call.spare, None
+        call.revision = call.target.revision
+        self._router.begin(call.target)  # `close` will end it
+        return answer
 
     async def _next_target(self, call: Call, last: Target, failure: Failure) -> Target | None:
-        now = time.monotonic()
-        limit = self._config.max_attempts
-        if not may_retry(
-            failure, attempts=call.attempts, max_attempts=limit, budget=self._budget, now=now
-        ):
-            return None
-        target = self._left(call, last)
+        target = self._itinerary.next(call, last, failure, time.monotonic())
+        may_hold = failure in _HOLDS and call.spare is None and last.link is None
         # Hold the request only if a failure was news: while an outage lasts, fail at once.
-        if target is None and call.had_news and not call.was_held:
+        if target is None and may_hold and call.had_news and not call.was_held:
             call.was_held = True
             await self._live_table.change(self._config.hold_s)
-            target = self._left(call, last)
-        if target is not None:
-            self._metrics.retries.labels(call.model, failure).inc()
+            target = self._itinerary.next(call, last, failure, time.monotonic())
+        if target is None or not self._pay(call, target, failure):
+            return None
+        self._metrics.retries.labels(call.model, failure).inc()
+        if target.link is not None:
+            self._metrics.fallbacks.labels(call.model, target.link.name, failure).inc()
         return target
 
-    def _left(self, call: Call, last: Target) -> Target | None:
-        """Another endpoint; failing that, one that was tried but does not refuse.
-
-        A connection that was reset may only have been idle for too long, so the endpoint
-        itself may be sound. An endpoint that others were refused by is asked as a last
-        resort, but only once per request, which keeps attempts near one in an outage.
-        """
-        now = time.monotonic()
-        choose = partial(
-            self._router.choose,
-            call.model,
-            call.revision,
-            now,
-            prefix=call.prefix,
-            is_pinned=call.is_pinned,
+    def _pay(self, call: Call, target: Target, failure: Failure) -> bool:
+        limit = self._itinerary.most_attempts(target)
+        return may_retry(
+            failure,
+            attempts=call.attempts,
+            max_attempts=limit,
+            budget=self._budget,
+            now=time.monotonic(),
         )
-        target = choose(tried=call.tried, even_avoided=not last.was_avoided)
-        return target or choose(even_avoided=False)

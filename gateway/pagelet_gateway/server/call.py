@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from pagelet_gateway.core.affinity import Chain
+from pagelet_gateway.core.retry import Failure
 from pagelet_gateway.core.router import Target
 from pagelet_gateway.core.tenancy import Caller
 from pagelet_gateway.metrics import Metrics, Outcome
@@ -12,7 +13,9 @@ from pagelet_gateway.server.exchange import Exchange
 from pagelet_gateway.server.peek import Peek
 from pagelet_gateway.server.quotas import Grant
 from pagelet_gateway.server.sse import EventGate
+from pagelet_gateway.server.upstream import Answer
 from pagelet_gateway.server.usage import Usage
+from pagelet_gateway.server.verdicts import Verdicts
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -36,10 +39,23 @@ class Call:
     """Its prompt's beginning, on routes that are aware of it."""
     is_pinned: bool = False
     """Whether a tester named the revision; then no other takes over."""
+    dealt_to: str = ""
+    """The revision its attempts begin at."""
     attempts: int = 0
     tried: set[str] = field(default_factory=set)
+    spent: set[str] = field(default_factory=set)
+    """Names of fallbacks not to go to again."""
+    num_hops: int = 0
+    """Gateways it has passed before this one."""
     target: Target | None = None
-    """Where the current attempt goes."""
+    """Where the current attempt goes, later who answers."""
+    failure: Failure | None = None
+    """How the last attempt failed."""
+    spare: tuple[Target, Answer] | None = None
+    """An engine's own error, open, for when nobody has a better answer."""
+    verdicts: Verdicts | None = None
+    is_engine_to_blame: bool = False
+    """Whether the answer broke off because of the engine."""
     had_news: bool = False
     """Whether an endpoint failed that was not known to refuse."""
     was_held: bool = False
@@ -58,6 +74,14 @@ class Call:
     def remaining_s(self) -> float:
         """Seconds until the deadline; negative after it."""
         return self.deadline - time.monotonic()
+
+    @property
+    def went_well(self) -> bool | None:
+        """What its end says about the engine asked last; None if nothing."""
+        if self.outcome in (Outcome.OK, Outcome.CLIENT_ERROR):
+            return True
+        never_began = self.outcome is Outcome.TIMEOUT and not self.exchange.is_started
+        return False if never_began or self.is_engine_to_blame else None
 
     def cut(self, reason: str) -> None:
         """End it now; an open stream gets an error event that names the reason."""

@@ -42,6 +42,8 @@ class Exchange:
         is_started: Whether the status line is sent; from then on errors cannot have a status.
         is_complete: Whether the last byte is sent.
         extra_headers: Added to the answer, whatever it is.
+        num_sends: Parts of the body whose sending began.
+        is_sending: Whether one waits for the client to make room.
         closes: Whether answers ask the client to close the connection (while draining).
     """
 
@@ -56,8 +58,11 @@ class Exchange:
         self.is_complete = False
         self.extra_headers: Headers = []
         self.closes = closes
+        self.num_sends = 0
+        self.is_sending = False
         self._receive = receive
         self._send = send
+        self._abort: Callable[[], None] | None = scope.get("state", {}).get("abort_connection")
 
     async def read_body(self, *, max_bytes: int, timeout_s: float) -> bytes:
         """Read the whole request body.
@@ -133,7 +138,15 @@ class Exchange:
 
     async def send(self, chunk: bytes) -> None:
         """Send a part of the body; waits while the client reads slowly."""
+        self.num_sends += 1
+        self.is_sending = True
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self.is_sending = False
+
+    def abort(self) -> None:
+        """Drop the connection: closing politely would wait for a client that does not read."""
+        if self._abort is not None:
+            self._abort()
 
     async def finish(self, chunk: bytes = b"") -> None:
         """Send the last part of the body."""

@@ -20,11 +20,12 @@ HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 
-OWN = frozenset({b"date", b"server", b"x-request-id", b"x-pagelet-revision", b"x-pagelet-draining"})
-"""Set by the gateway, or meant for it."""
+OWN = frozenset({b"date", b"server", b"x-request-id"})
+"""Set by the gateway."""
 
-OWN_PREFIX = b"x-ratelimit-"
-"""A server behind the gateway may have limits of its own, which are not the client's."""
+OWN_PREFIXES = (b"x-pagelet-", b"x-ratelimit-")
+"""Meant for the gateway, or said by it alone: a server behind it may have limits of its own,
+which are not the client's."""
 
 
 def to_engine(
@@ -80,7 +81,7 @@ def to_client(
     passed = [
         (name, value)
         for name, value in lowered
-        if name not in dropped and not name.startswith(OWN_PREFIX)
+        if name not in dropped and not name.startswith(OWN_PREFIXES)
     ]
     passed.append((b"x-pagelet-revision", revision.encode("utf-8")))
     return passed

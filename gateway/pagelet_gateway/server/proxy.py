@@ -18,12 +18,14 @@ from pagelet_gateway.server.admission import Admission
 from pagelet_gateway.server.assignment import assign
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.call import Call
+from pagelet_gateway.server.deadline import time_limit_s
 from pagelet_gateway.server.exchange import Exchange
 from pagelet_gateway.server.mirror import Mirror
 from pagelet_gateway.server.peek import peek
-from pagelet_gateway.server.relay import CutError, end_early, relay
+from pagelet_gateway.server.relay import BLAMES_ENGINE, CutError, end_early, relay
 from pagelet_gateway.server.tenancy import Gatekeeper
 from pagelet_gateway.server.upstream import Answer
+from pagelet_gateway.server.watch import Watch
 
 log = structlog.get_logger("pagelet.gateway")
 
@@ -123,7 +125,7 @@ class Proxy:
             is_pinned=assigned.is_pinned,
             body=body,
             started_at=started_at,
-            deadline=started_at + route.request_timeout_s,
+            deadline=started_at + time_limit_s(exchange, route.request_timeout_s),
         )
 
     async def _serve_while_listening(self, call: Call) -> None:
@@ -148,7 +150,7 @@ class Proxy:
                 answer = await self._attempts.open(call)
                 self._metrics.shares.count(call.model, call.revision)
                 self._mirror.offer(call)
-                await relay(call, answer, self._metrics)
+                await self._relay(call, answer)
         except TimeoutError:
             await self._time_out(call, answer)
         except CutError as error:
@@ -158,8 +160,24 @@ class Proxy:
                 raise
             await self._cut(call, answer, CutError(call.cut_for, "The gateway is shutting down."))
         finally:
+            self._attempts.judge(call)
             if answer is not None:
                 self._attempts.close(call, answer)
+
+    async def _relay(self, call: Call, answer: Answer) -> None:
+        watch = Watch(
+            answer,
+            call.exchange,
+            idle_s=self._config.stream_idle_timeout_s,
+            slow_reader_s=self._config.slow_reader_timeout_s,
+        )
+        try:
+            with watch:
+                await relay(call, answer, self._metrics)
+        finally:
+            if watch.is_slow_reader:
+                self._metrics.streams_cut.labels(call.model, call.revision, "slow_reader").inc()
+                log.warning("client does not read", model=call.model, revision=call.revision)
 
     async def _time_out(self, call: Call, answer: Answer | None) -> None:
         call.outcome = Outcome.TIMEOUT
@@ -177,6 +195,7 @@ class Proxy:
             raise UnavailableError(str(error), code="shutting_down", retry_after_s=1)
         if call.outcome is not Outcome.TIMEOUT:
             call.outcome = Outcome.CUT
+        call.is_engine_to_blame = error.reason in BLAMES_ENGINE
         self._metrics.streams_cut.labels(call.model, call.revision, error.reason).inc()
         log.warning("answer cut", model=call.model, revision=call.revision, reason=error.reason)
         try:
@@ -184,3 +203,4 @@ class Proxy:
                 await end_early(call, answer, error)
         except TimeoutError:
             log.warning("client did not take the error event", model=call.model)
+            call.exchange.abort()

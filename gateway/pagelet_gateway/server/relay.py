@@ -11,10 +11,11 @@ import structlog
 from pagelet_gateway.errors import RefusalError, ServingError
 from pagelet_gateway.metrics import Metrics, Outcome
 from pagelet_gateway.server.call import Call
-from pagelet_gateway.server.exchange import error_object
+from pagelet_gateway.server.elsewhere import answer_headers, mark
+from pagelet_gateway.server.exchange import Headers, error_object
 from pagelet_gateway.server.headers import to_client
 from pagelet_gateway.server.sse import EventGate, OversizedEventError
-from pagelet_gateway.server.upstream import Answer, BrokenStreamError
+from pagelet_gateway.server.upstream import Answer, BrokenStreamError, StalledError
 from pagelet_gateway.server.usage import Tail
 
 log = structlog.get_logger("pagelet.gateway")
@@ -32,6 +33,10 @@ class CutError(Exception):
         self.reason = reason
 
 
+BLAMES_ENGINE = frozenset({"upstream_died", "incomplete", "oversized_event", "stalled"})
+"""Reasons that count against the endpoint; others are the client's, or ours."""
+
+
 async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
     """Send the whole answer; sets `call.outcome`.
 
@@ -39,8 +44,7 @@ async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
         CutError: The engine's answer broke off after the first byte went out.
     """
     status = answer.response.status
-    headers = to_client(answer.response.raw_headers, revision=call.revision)
-    await call.exchange.start(status, headers)
+    await call.exchange.start(status, _headers(call, answer))
     try:
         if answer.is_event_stream:
             await _relay_events(call, answer, metrics)
@@ -49,7 +53,19 @@ async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
     except BrokenStreamError as error:
         log.warning("engine went away in an answer", model=call.model, detail=str(error))
         raise CutError("upstream_died", "The engine went away before the end.") from None
+    except StalledError:
+        raise CutError("stalled", "The engine fell silent before the end.") from None
     call.outcome = _outcome(status)
+
+
+def _headers(call: Call, answer: Answer) -> Headers:
+    raw, target = answer.response.raw_headers, call.target
+    assert target is not None
+    if target.link is None:
+        return to_client(raw, revision=target.revision)
+    if target.link.external is not None:
+        return [*answer_headers(raw), mark(target.link)]
+    return [*to_client(raw, revision=target.revision), mark(target.link)]
 
 
 async def _relay_bytes(call: Call, answer: Answer) -> None:

@@ -13,7 +13,10 @@ import os
 import signal
 import socket
 import time
+import uuid
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import structlog
 import uvicorn
@@ -27,11 +30,13 @@ from pagelet_gateway.metrics import Metrics
 from pagelet_gateway.server.admission import Admission
 from pagelet_gateway.server.app import App
 from pagelet_gateway.server.attempts import Attempts
+from pagelet_gateway.server.connections import BoundedProtocol
 from pagelet_gateway.server.listener import BACKLOG, bind, url_of
 from pagelet_gateway.server.load_watch import LoadWatch
 from pagelet_gateway.server.mirror import Mirror
 from pagelet_gateway.server.proxy import Proxy
 from pagelet_gateway.server.quotas import LocalQuotas
+from pagelet_gateway.server.sender import Sender
 from pagelet_gateway.server.tenancy import Gatekeeper
 from pagelet_gateway.server.upstream import open_session
 from pagelet_gateway.sources.file import FileSource
@@ -66,14 +71,15 @@ def run(config: GatewayConfig) -> int:
 
 async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     """Serve on `listener`, which this closes; returns the exit code."""
-    metrics, router = Metrics(), Router()
+    metrics, router = Metrics(), Router(uuid.uuid4().hex)
     live_table = LiveTable(router, metrics)
     source = FileSource(config.route_table, live_table.offer, interval_s=config.poll_interval_s)
     async with open_session(connect_timeout_s=config.connect_timeout_s) as session:
         gatekeeper = Gatekeeper(require_keys=config.require_keys)
         quotas = LocalQuotas(lambda: config.replicas)
         admission = Admission(quotas, TenantMetrics(metrics.registry))
-        attempts = Attempts(config, router, live_table, session, metrics)
+        sender = Sender(router, session)
+        attempts = Attempts(config, router, live_table, sender, metrics)
         mirror = Mirror(router, quotas, session, metrics)
         proxy = Proxy(config, router, gatekeeper, admission, attempts, mirror, metrics)
         app = App(router, gatekeeper, proxy, metrics)
@@ -94,6 +100,11 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     return drain.exit_code
 
 
+def _protocol(config: GatewayConfig) -> Any:
+    """What makes a connection's protocol; uvicorn asks for a class and only calls it."""
+    return partial(BoundedProtocol, head_timeout_s=config.head_timeout_s)
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handling."""
 
@@ -101,7 +112,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=_protocol(config),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

@@ -27,19 +27,33 @@ LARGE_BODY_BYTES = 1024 * 1024
 _SKIPPED = ("User-Agent", "Accept-Encoding")
 
 
-class AttemptError(Exception):
-    """An attempt failed before the first byte."""
+FAILED_STATUSES = frozenset({500, 502, 503, 504})
+"""What an engine says when it is at fault. Others (501, 505) would be the same anywhere."""
 
-    def __init__(self, failure: Failure, detail: str) -> None:
+
+class AttemptError(Exception):
+    """An attempt failed before the first byte of an answer that could be used.
+
+    Attributes:
+        failure: How.
+        answer: What the engine said, still open, if it said so itself.
+    """
+
+    def __init__(self, failure: Failure, detail: str, answer: "Answer | None" = None) -> None:
         super().__init__(detail)
         self.failure = failure
+        self.answer = answer
 
 
 class BrokenStreamError(Exception):
     """The answer broke off after the first byte."""
 
 
-@dataclass(slots=True)
+class StalledError(Exception):
+    """Nothing came from the engine for too long."""
+
+
+@dataclass(slots=True, eq=False)
 class Answer:
     """An engine's answer whose first part is here."""
 
@@ -48,6 +62,20 @@ class Answer:
     """The first part of the body; empty only if the whole body is."""
     unwatch: Callable[[], None]
     """Stops watching for the connection's loss."""
+    num_reads: int = 0
+    """Reads that began."""
+    is_waiting: bool = False
+    """Whether one waits for the engine."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """What an engine says about itself with this answer; None if it did its work."""
+        status, headers = self.response.status, self.response.headers
+        if status == 503 and "x-pagelet-draining" in headers:
+            return Failure.DRAINING
+        if status == 503 and "retry-after" in headers:
+            return Failure.BUSY
+        return Failure.ERROR if status in FAILED_STATUSES else None
 
     @property
     def is_event_stream(self) -> bool:
@@ -59,11 +87,20 @@ class Answer:
 
         Raises:
             BrokenStreamError: The engine went away before the end.
+            StalledError: `stall` was called.
         """
+        self.num_reads += 1
+        self.is_waiting = True
         try:
             return await self.response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise BrokenStreamError(_detail(error)) from None
+        finally:
+            self.is_waiting = False
+
+    def stall(self) -> None:
+        """Make the reader stop waiting."""
+        self.response.content.set_exception(StalledError())
 
     def close(self) -> None:
         """Give the connection back if the answer was read to its end, else close it."""
@@ -93,7 +130,8 @@ async def attempt(
     """Send a request and wait for the first part of the answer.
 
     Raises:
-        AttemptError: There is none; the connection is closed.
+        AttemptError: There is none and the connection is closed; or there is one that says
+            that the engine failed or has too much to do.
     """
     data = body if len(body) <= LARGE_BODY_BYTES else io.BytesIO(body)
     try:
@@ -104,9 +142,7 @@ async def attempt(
         raise AttemptError(_failure(error), _detail(error)) from None
     unwatch = _watch(response)
     try:
-        if response.status == 503 and "x-pagelet-draining" in response.headers:
-            raise AttemptError(Failure.DRAINING, "the engine is draining")
-        return Answer(response, await response.content.readany(), unwatch)
+        answer = Answer(response, await response.content.readany(), unwatch)
     except (aiohttp.ClientError, OSError) as error:
         unwatch()
         response.close()
@@ -115,6 +151,9 @@ async def attempt(
         unwatch()
         response.close()
         raise
+    if answer.failure is not None:
+        raise AttemptError(answer.failure, f"the engine answered {response.status}", answer)
+    return answer
 
 
 def _watch(response: aiohttp.ClientResponse) -> Callable[[], None]:

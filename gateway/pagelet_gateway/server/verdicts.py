@@ -1,0 +1,73 @@
+"""Tells the circuits how a request went, once per endpoint and once per revision it was at."""
+
+from pagelet_gateway.core.guard import Entry, Guard
+from pagelet_gateway.core.retry import BREAKING, Failure
+from pagelet_gateway.core.router import Target
+
+
+class Verdicts:
+    """Follows one request through the circuits it enters. Times are monotonic seconds."""
+
+    __slots__ = ("_circuit", "_endpoint", "_failed", "_guard", "_key")
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._key: tuple[str, str] | None = None
+        self._circuit: Entry | None = None
+        self._endpoint: Entry | None = None
+        self._failed = False
+
+    def begin(self, target: Target, now: float, deadline: float) -> None:
+        """An attempt goes to `target`."""
+        if self._key != target.key:
+            self._leave(now)
+            self._key = target.key
+            self._circuit = self._guard.enter_circuit(target.key, now, deadline)
+        self._failed = False
+        if target.revision:
+            entry = self._guard.enter_endpoint(target.key, target.url, now, deadline)
+            self._endpoint = entry
+
+    def answered(self, now: float) -> None:
+        """The first byte is here."""
+        for entry in (self._endpoint, self._circuit):
+            if entry is not None:
+                entry.answered(now)
+
+    def failed(self, failure: Failure, now: float) -> None:
+        """The attempt failed before that; another may follow."""
+        if failure in BREAKING:
+            self._failed = True
+            if self._endpoint is not None:
+                self._endpoint.fail(now)
+        elif self._endpoint is not None:
+            self._endpoint.release()
+        self._endpoint = None
+
+    def end(self, now: float, *, is_good: bool | None) -> None:
+        """The request is over; may be called again.
+
+        Args:
+            now: When.
+            is_good: Whether whoever was asked last did well; None if that is not known, or
+                was another's doing.
+        """
+        if self._endpoint is not None and is_good is None:
+            self._endpoint.release()
+        elif self._endpoint is not None:
+            (self._endpoint.succeed if is_good else self._endpoint.fail)(now)
+            self._failed = not is_good
+        self._endpoint = None
+        self._leave(now, is_good=is_good)
+
+    def _leave(self, now: float, *, is_good: bool | None = None) -> None:
+        circuit, self._circuit = self._circuit, None
+        failed, self._failed, self._key = self._failed, False, None
+        if circuit is None:
+            return
+        if is_good:
+            circuit.succeed(now)
+        elif failed or is_good is False:
+            circuit.fail(now)
+        else:
+            circuit.release()
