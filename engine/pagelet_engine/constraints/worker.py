@@ -98,8 +98,10 @@ class Worker:
         try:
             self._connection.close()
             serve(tokenizer, command, report)
-        except BaseException:  # noqa: BLE001 - a fork must not run on in the worker's frames
-            traceback.print_exc()
+        except BaseException as error:  # noqa: BLE001 - a fork must not run on in our frames
+            # No message: it may repeat what the client sent.
+            traceback.print_tb(error.__traceback__)
+            print(type(error).__name__, file=sys.stderr)
         finally:
             os._exit(0)
 

@@ -12,7 +12,7 @@ from pagelet_engine.server import generation_routes, info_routes
 from pagelet_engine.server.access import Access, Guard, route_of
 from pagelet_engine.server.auth import KeyRing
 from pagelet_engine.server.edge import Edge
-from pagelet_engine.server.errors import reply_for
+from pagelet_engine.server.errors import INTERNAL_ERROR, reply_for
 from pagelet_engine.server.service import Service
 from pagelet_engine.server.tracing import Spans, Traced
 
@@ -52,6 +52,7 @@ def build_routes(service: Service) -> FastAPI:
     app.add_exception_handler(EngineError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
+    app.add_exception_handler(Exception, _answer_bug)
     return app
 
 
@@ -71,6 +72,11 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         param=None if reply.code == "unknown_parameter" else reply.param,
     )
     return reply.response()
+
+
+async def _answer_bug(request: Request, error: Exception) -> Response:
+    # Without it the framework would answer in its own words; the edge logs the error.
+    return INTERNAL_ERROR.response()
 
 
 async def _answer_nobody(request: Request, error: Exception) -> Response:

@@ -31,10 +31,12 @@ class Edge:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        started = complete = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal started, complete
+            if message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
@@ -48,6 +50,8 @@ class Edge:
         except Exception:
             # The one place where a bug ends: logged whole, told in one fixed sentence.
             _log.exception("bug", request_id=request_id, route=route_of(scope["path"]))
+            if complete:
+                return
             if started:
                 raise  # the server closes the connection, so nobody takes the reply for complete
             await INTERNAL_ERROR.response()(scope, receive, send_with_id)

@@ -1,10 +1,12 @@
 """Logging of the API process: structured lines on stderr, JSON unless a person is watching.
 
-Events have constant names, values are fields. No prompt and no output is ever logged.
+Events have constant names, values are fields. No prompt and no output is ever logged: of an
+exception only its types and where they arose, as a message may repeat what a client sent.
 """
 
 import logging
 import sys
+import traceback
 
 import structlog
 
@@ -18,9 +20,8 @@ def configure_logging() -> None:
     processors: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        tell_exception,
     ]
-    if not watched:
-        processors.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -28,6 +29,34 @@ def configure_logging() -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+
+
+def tell_exception(
+    logger: object, method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    """Replace `exc_info` in a log event by `exception`: types and places, no messages."""
+    given = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        event["exception"] = places(error)
+    return event
+
+
+def places(error: BaseException) -> str:
+    """Return a traceback of `error` and its causes without their messages."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:
+        chain.append(following)
+        cause = following.__cause__
+        hidden = following.__suppress_context__
+        following = cause if cause is not None or hidden else following.__context__
+    return "\n".join(
+        "".join(traceback.format_tb(each.__traceback__)) + type(each).__name__
+        for each in reversed(chain)
+    )
 
 
 class _Bridge(logging.Handler):
