@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -54,6 +55,9 @@ from pagelet_engine.text.tools.demand import Tool
 
 router = APIRouter()
 
+_RAW = TextOptions()
+"""All of the output is text."""
+
 
 @router.post("/v1/chat/completions")
 async def create_chat_completion(request: Request) -> Response:
@@ -73,10 +77,13 @@ async def create_chat_completion(request: Request) -> Response:
         prompt = await service.model().encoder.encode_chat(
             body.messages, tools, rendering(body, body.messages)
         )
-        caps.check_prompts([prompt])
+        caps.check_prompts([prompt.token_ids])
         constraint = await _constrain(service, body, body.n, place)
         terms = _terms(request, body)
-        streams = _submit(service, body, [prompt], arrived_at, constraint, terms, caps)
+        reading = TextOptions(thinking=prompt.thinking, spoken=_spoken(service, tools))
+        streams = _submit(
+            service, body, [prompt.token_ids], arrived_at, constraint, terms, caps, reading
+        )
         form = _chat_format(service, body, tools)
         return await _answer(request, body, streams, form, place)
 
@@ -138,6 +145,7 @@ def _submit(
     constraint: str | None,
     terms: Terms,
     caps: RequestCaps,
+    reading: TextOptions = _RAW,
 ) -> list[TextStream]:
     model = service.model()
     bad_words = _bad_words(model.text.tokenizer, body.bad_words)
@@ -156,7 +164,8 @@ def _submit(
     echoes = _echoes(model.text.tokenizer, body, prompts)
     each = [choice for sampling in samplings for choice in choices(sampling, body.n)]
     options = [
-        TextOptions(
+        replace(
+            reading,
             stops=tuple(body.stop),
             include_stop=body.include_stop_str_in_output,
             echo=echoes[index // body.n],
@@ -169,6 +178,12 @@ def _submit(
     return service.submit(
         repeated, each, options, arrived_at=arrived_at, constraint=constraint, terms=terms
     )
+
+
+def _spoken(service: Service, tools: Sequence[Tool]) -> frozenset[int]:
+    """Return the control tokens that must be seen to tell calls and thoughts from text."""
+    dialect = service.model().text.dialect
+    return dialect.thought_ids.union(dialect.tools.control_ids.values() if tools else ())
 
 
 def _terms(request: Request, body: GenerationRequest) -> Terms:
@@ -231,7 +246,8 @@ def _chat_format(
     envelope, scores = _envelope(service, body, "chatcmpl"), _scores(service, body)
     if not tools:
         return ChatFormat(envelope, scores)
-    return ToolChatFormat(envelope, scores, [tool.name for tool in tools])
+    notation = service.model().text.dialect.tools
+    return ToolChatFormat(envelope, scores, [tool.name for tool in tools], notation)
 
 
 def _includes_usage(body: GenerationRequest) -> bool:

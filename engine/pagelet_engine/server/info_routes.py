@@ -46,9 +46,10 @@ async def tokenize(request: Request) -> Response:
         check_model(body.model, service.model_name)
         model = service.model()
         if body.messages is not None and body.prompt is None:
-            token_ids = await model.encoder.encode_chat(
+            prompt = await model.encoder.encode_chat(
                 body.messages, rendering=rendering(body, body.messages)
             )
+            token_ids = prompt.token_ids
         elif body.prompt is not None and body.messages is None:
             token_ids = await model.encoder.encode_prompt(body.prompt)
         else:

@@ -38,7 +38,20 @@ def usage(streams: Sequence[TextStream]) -> Json:
         "completion_tokens": num_output,
         "total_tokens": num_prompt + num_output,
         "prompt_tokens_details": {"cached_tokens": num_cached},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(stream.num_reasoning_tokens for stream in streams)
+        },
     }
+
+
+def thought_fields(delta: TextDelta) -> Json:
+    """Return the thought in `delta`, if any, under both names that clients look for.
+
+    vLLM and OpenRouter say `reasoning`; DeepSeek, SGLang and llama.cpp say `reasoning_content`.
+    """
+    if not delta.thought:
+        return {}
+    return {"reasoning": delta.thought, "reasoning_content": delta.thought}
 
 
 class ChatFormat:
@@ -54,7 +67,8 @@ class ChatFormat:
 
     def text(self, index: int, delta: TextDelta) -> Json:
         """Return a chunk with text."""
-        choice = self._choice(index, {"content": delta.text}, None)
+        content = {} if delta.thought and not delta.text else {"content": delta.text}
+        choice = self._choice(index, thought_fields(delta) | content, None)
         return self._chunk([choice | {"logprobs": self._scores.chat(delta.tokens)}])
 
     def end(self, index: int, reason: FinishReason) -> Json:
@@ -70,7 +84,13 @@ class ChatFormat:
         choices = [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": text.text, "refusal": None},
+                "message": {
+                    "role": "assistant",
+                    # A thought without an answer: the length limit came first.
+                    "content": text.text or (None if text.thought else ""),
+                    "refusal": None,
+                }
+                | thought_fields(text),
                 "logprobs": self._scores.chat(text.tokens),
                 "finish_reason": _value(text.finish_reason),
             }

@@ -8,7 +8,7 @@ text that cannot fit whatever its tokens is refused unread.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError
@@ -16,6 +16,7 @@ from pagelet_engine.server.protocol import Message
 from pagelet_engine.templates.client import TemplateClient
 from pagelet_engine.templates.wire import Conversation, encode_conversation
 from pagelet_engine.text.chat_template import ChatTemplate, Rendering
+from pagelet_engine.text.reasoning import Thinking
 from pagelet_engine.text.tools.demand import Tool
 from pagelet_engine.text.tools.prompt import as_objects, without_tools
 from pagelet_engine.text.vocabulary import TextModel
@@ -26,6 +27,15 @@ _TIMEOUT_S = 30.0
 _USUAL = Rendering()
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A conversation as the model reads it."""
+
+    token_ids: list[int]
+    thinking: Thinking
+    """Where the output begins."""
 
 
 class PromptEncoder:
@@ -57,8 +67,8 @@ class PromptEncoder:
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         rendering: Rendering = _USUAL,
-    ) -> list[int]:
-        """Return the ids of a conversation as `rendering` wants it; the model may call `tools`.
+    ) -> ChatPrompt:
+        """Return a conversation as `rendering` wants it; the model may call `tools`.
 
         Raises:
             InvalidRequestError: The model has no chat template, or it refuses the messages or does
@@ -70,7 +80,7 @@ class PromptEncoder:
                 "This model has no chat template; use /v1/completions.", param="messages"
             )
         _check_variables(rendering, self._text_model.chat_template.variables)
-        num_chars = sum(len(message.content) for message in messages)
+        num_chars = sum(len(message.content) + len(message.thought) for message in messages)
         num_chars += sum(len(str(item)) for item in (*tools, *rendering.variables.values()))
         self._check_chars(num_chars, "messages")
         return await self._render_and_encode(messages, tools, rendering)
@@ -94,7 +104,7 @@ class PromptEncoder:
 
     async def _render_and_encode(
         self, messages: Sequence[Message], tools: Sequence[Tool], rendering: Rendering
-    ) -> list[int]:
+    ) -> ChatPrompt:
         tokenizer, template = self._text_model.tokenizer, self._text_model.chat_template
         assert template is not None, "checked by encode_chat"
         templates = self._templates
@@ -103,12 +113,14 @@ class PromptEncoder:
             return self._conversation(template, messages, tools, rendering)
 
         if templates is None:
-            return await self._off_loop(
-                lambda: tokenizer.encode(conversation().render(template)), "messages"
-            )
-        frame = await self._off_loop(lambda: encode_conversation(conversation()), "messages")
-        text = await templates.render(frame)
-        return await self._off_loop(lambda: tokenizer.encode(text), "messages")
+            text = await self._off_loop(lambda: conversation().render(template), "messages")
+        else:
+            frame = await self._off_loop(lambda: encode_conversation(conversation()), "messages")
+            text = await templates.render(frame)
+        continued = messages[-1].content if rendering.continue_final_message else None
+        thinking = self._text_model.dialect.thinking_after(text, continued)
+        token_ids = await self._off_loop(lambda: tokenizer.encode(text), "messages")
+        return ChatPrompt(token_ids, thinking)
 
     def _conversation(
         self,
@@ -119,7 +131,7 @@ class PromptEncoder:
     ) -> Conversation:
         """Return what the template is given, with nothing in it that reads as a control token."""
         tokenizer = self._text_model.tokenizer
-        dumped = [message.model_dump(exclude_none=True) for message in messages]
+        dumped = [message.as_template_reads() for message in messages]
         if not template.reads_tools:
             dumped, tools = without_tools(dumped, tools), ()
         shielded = _shielded(dumped, tokenizer.shield)

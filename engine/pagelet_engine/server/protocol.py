@@ -155,6 +155,18 @@ class Message(StrictModel):
     name: str | None = None
     tool_calls: list[ToolCall] | None = Field(default=None, max_length=MAX_TOOLS)
     tool_call_id: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+
+    @property
+    def thought(self) -> str:
+        """What the model thought before it said this; clients send it back by either name."""
+        return self.reasoning_content or self.reasoning or ""
+
+    def as_template_reads(self) -> dict[str, Any]:
+        """Return the message with its thought under the name that templates read."""
+        dumped = self.model_dump(exclude_none=True, exclude={"reasoning", "reasoning_content"})
+        return dumped | ({"reasoning_content": self.thought} if self.thought else {})
 
     @model_validator(mode="before")
     @classmethod

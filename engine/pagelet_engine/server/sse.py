@@ -42,7 +42,7 @@ async def chunks(
                 opening = form.opening(index)
                 if opening is not None:
                     yield opening
-            if delta.text or delta.tokens:
+            if delta.text or delta.thought or delta.tokens:
                 yield form.text(index, delta)
             if delta.finish_reason is not None:
                 yield form.end(index, delta.finish_reason)

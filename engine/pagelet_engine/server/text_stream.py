@@ -17,6 +17,7 @@ from pagelet_engine.messages import TokenOutput
 from pagelet_engine.metrics import EngineMetrics
 from pagelet_engine.server.echo import Echo
 from pagelet_engine.text.detokenizer import Detokenizer, StopStrings
+from pagelet_engine.text.reasoning import Thinking, ThoughtSplitter
 from pagelet_engine.text.tokenizer import Tokenizer
 
 
@@ -40,6 +41,8 @@ class TextDelta:
     tokens: tuple[TokenScore, ...] = ()
     """If asked for: the tokens whose text begins in `text` or before, each once. Tokens that a
     stop string or the end took out of the text are left out here, too."""
+    thought: str = ""
+    """What the model thinks before it answers; `text` is the answer alone."""
     prompt: tuple[TokenLogprobs, ...] = ()
     """If asked for, in the first delta: the scores of the prompt's tokens but the first."""
 
@@ -50,6 +53,7 @@ def joined(deltas: Sequence[TextDelta]) -> TextDelta:
         "".join(delta.text for delta in deltas),
         deltas[-1].finish_reason,
         tuple(chain.from_iterable(delta.tokens for delta in deltas)),
+        "".join(delta.thought for delta in deltas),
         deltas[0].prompt,
     )
 
@@ -62,6 +66,10 @@ class TextOptions:
     """Texts that end the sequence."""
     include_stop: bool = False
     """Keep what ended the sequence, stop string or stop token, in the text."""
+    thinking: Thinking = Thinking.CLOSED
+    """Where the output begins, for models that think."""
+    spoken: frozenset[int] = frozenset()
+    """Control tokens that are shown as they are written, since they mean something to who reads."""
     echo: Echo | None = None
     """The prompt, if the text is to begin with it."""
     prompt_only: bool = False
@@ -119,7 +127,15 @@ class TextStream:
         timer: RequestTimer,
     ) -> None:
         self._generation = generation
-        self._detokenizer = Detokenizer(tokenizer.token_bytes)
+        self._detokenizer = Detokenizer(
+            lambda token_id: (
+                tokenizer.spelling(token_id)
+                if token_id in options.spoken
+                else tokenizer.token_bytes(token_id)
+            )
+        )
+        self._thoughts = ThoughtSplitter(options.thinking)
+        self._num_before_answer = 0
         self._stops = StopStrings(options.stops, include=options.include_stop)
         stop_token_ids = () if options.include_stop else sampling.stop_token_ids
         self._dropped_at_end = frozenset(eos_token_ids).union(stop_token_ids)
@@ -136,6 +152,11 @@ class TextStream:
         self.counts_prompt = options.counts_prompt
         self.num_output_tokens = 0
         """Tokens generated so far, those that end the text included."""
+
+    @property
+    def num_reasoning_tokens(self) -> int:
+        """Tokens of the thought, its tags included."""
+        return self._num_before_answer if self._thoughts.has_thought else 0
 
     @property
     def outcome(self) -> str | None:
@@ -185,7 +206,7 @@ class TextStream:
             self._generation.abort()
             self.num_output_tokens = 0
             self._timer.end(FinishReason.LENGTH.value)
-            return TextDelta(echo.text, FinishReason.LENGTH, tokens, delta.prompt)
+            return TextDelta(echo.text, FinishReason.LENGTH, tokens, prompt=delta.prompt)
         return replace(delta, text=echo.text + delta.text, tokens=tokens + delta.tokens)
 
     def _take(self, output: TokenOutput) -> TextDelta:
@@ -193,25 +214,33 @@ class TextStream:
         self._timer.tokens(len(output.token_ids))
         finish_reason = output.finish_reason
         ended_by_token = finish_reason is FinishReason.STOP and bool(output.token_ids)
-        text = ""
+        text, pieces = "", [("", "")]
         for place, token_id in enumerate(output.token_ids, 1 - len(output.token_ids)):
             self.num_output_tokens += 1
+            self._num_before_answer += not self._thoughts.is_answering
             is_last = ended_by_token and place == 0
             if not (is_last and token_id in self._dropped_at_end):
                 if output.logprobs:
                     self._hold(output.logprobs[place - 1])
-                text += self._certain(token_id)
+                certain = self._certain(token_id)
+                text += certain
+                pieces.append(self._thoughts.feed(certain))
         if finish_reason is not None and not self._stops.found:
-            text += self._stops.feed(self._detokenizer.finish())
-            text += self._stops.finish()
+            rest = self._stops.feed(self._detokenizer.finish())
+            rest += self._stops.finish()
+            text += rest
+            pieces.append(self._thoughts.feed(rest))
         if self._stops.found:
             self._generation.abort()
             finish_reason = FinishReason.STOP
         if finish_reason is not None:
             self._timer.end(finish_reason.value)
+            pieces.append(self._thoughts.finish())
         self._num_shown += len(text)
         is_whole = finish_reason is not None and not self._stops.found
-        return TextDelta(text, finish_reason, self._shown_scores(all_of_them=is_whole))
+        scores = self._shown_scores(all_of_them=is_whole)
+        thoughts, answers = zip(*pieces, strict=True)
+        return TextDelta("".join(answers), finish_reason, scores, "".join(thoughts))
 
     def _hold(self, found: TokenLogprobs) -> None:
         start = len(self._options.echo.text) if self._options.echo is not None else 0

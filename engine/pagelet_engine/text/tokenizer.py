@@ -93,6 +93,14 @@ class Tokenizer:
             known = self._bytes_of_id[token_id] = self._look_up(token_id)
         return known
 
+    def control_id(self, text: str) -> int | None:
+        """Return the id of the control token written `text`; None if there is none."""
+        return self._control_tokens.get(text)
+
+    def has_token(self, text: str) -> bool:
+        """Return whether one token is written `text`."""
+        return text in self._control_tokens or self._backend.token_to_id(text) is not None
+
     def spelling(self, token_id: int) -> bytes:
         """Return the bytes one token is written as: like `token_bytes`, but for control tokens."""
         control = self._control_texts.get(token_id)

@@ -5,7 +5,7 @@ used, since a wrong one gives a model that answers, but worse.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pagelet_engine.model.file_digest import digest_of
 from pagelet_engine.model.gguf_metadata import GgufHeader, read_gguf_header
 from pagelet_engine.model.source import is_dummy
 from pagelet_engine.text.chat_template import ChatTemplate
+from pagelet_engine.text.dialect import Dialect, dialect_of
 from pagelet_engine.text.token_bytes import (
     BYTE_CHARS,
     byte_fallback_bytes,
@@ -54,26 +55,41 @@ class TextModel:
     """None: the model is not made for chat."""
     digest: str = ""
     """Tells its files, the weights among them, from other models' files."""
+    dialect: Dialect = field(default_factory=Dialect)
+    """How its output shows tool calls and thoughts."""
 
 
-def load_text_model(source: str, path: Path | None) -> TextModel:
+def load_text_model(source: str, path: Path | None, *, reasoning_parser: str = "auto") -> TextModel:
     """Load tokenizer and chat template.
 
     Args:
         source: The model as configured; `dummy://` sources get a byte-level tokenizer.
         path: Its .gguf file or folder; None for `dummy://`.
+        reasoning_parser: One of `reasoning.PARSERS`.
 
     Raises:
         ModelLoadError: A file or field is missing, malformed, or of a kind not known here.
     """
     if is_dummy(source) or path is None:
-        return replace(byte_level_model(), digest=source)
+        return _with_dialect(replace(byte_level_model(), digest=source), reasoning_parser)
     is_file = path.is_file()
     model = gguf_text_model(read_gguf_header(path)) if is_file else folder_text_model(path)
     try:
-        return replace(model, digest=digest_of(path))
+        return _with_dialect(replace(model, digest=digest_of(path)), reasoning_parser)
     except OSError as error:
         raise ModelLoadError(f"{path} cannot be read: {error}.") from error
+
+
+def _with_dialect(model: TextModel, reasoning_parser: str) -> TextModel:
+    template, tokenizer = model.chat_template, model.tokenizer
+    dialect = dialect_of(
+        None if template is None else template.source,
+        reads_tools=template is not None and template.reads_tools,
+        control_id=tokenizer.control_id,
+        has_token=tokenizer.has_token,
+        reasoning_parser=reasoning_parser,
+    )
+    return replace(model, dialect=dialect)
 
 
 def byte_level_model() -> TextModel:

@@ -28,7 +28,7 @@ async def test_a_model_without_a_chat_template_names_the_other_route():
 async def test_a_name_and_every_other_string_of_a_message_is_shielded():
     template = "{{ messages[0].name }}|{{ messages[0].content }}"
     messages = [Message(role="user", content="<|im_end|>", name="<|im_start|>")]
-    ids = await encoder(template).encode_chat(messages)
+    ids = (await encoder(template).encode_chat(messages)).token_ids
     assert ids == list(b"<|im_start|>|<|im_end|>")
 
 
@@ -61,7 +61,7 @@ async def test_the_event_loop_runs_on_while_a_long_text_is_tokenized():
 async def test_nothing_in_a_tool_reads_as_a_control_token():
     tool = Tool("f", "<|im_end|>", {"<|im_start|>": ["<|im_end|>"]})
     for template in ("{{ tools | tojson }}", "{{ messages[0].content }}"):
-        ids = await encoder(template, max_model_len=2000).encode_chat(HELLO, [tool])
+        ids = (await encoder(template, max_model_len=2000).encode_chat(HELLO, [tool])).token_ids
         assert not {256, 257} & set(ids)
         assert b"<|im_end|>" in bytes(ids)
 
@@ -76,7 +76,8 @@ async def test_a_variable_the_template_does_not_read_is_refused_by_name():
 
 async def test_no_variable_reads_as_a_control_token():
     told = Rendering(variables={"style": {"<|im_start|>": ["<|im_end|>"]}})
-    ids = await encoder("{{ style | tojson }}").encode_chat(HELLO, rendering=told)
+    told_style = encoder("{{ style | tojson }}")
+    ids = (await told_style.encode_chat(HELLO, rendering=told)).token_ids
     assert bytes(ids) == b'{"<|im_start|>": ["<|im_end|>"]}'
 
 

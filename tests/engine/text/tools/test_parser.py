@@ -6,21 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagelet_engine.text.tools.parser import CallArguments, CallStart, ToolCallParser
-
-NAMES = ["f", "get_weather"]
+from engine_tool_calls import NAMES, cut
+from engine_tool_calls import parse as parse_with
+from pagelet_engine.text.tools.parser import ToolCallParser
+from pagelet_engine.text.tools.parts import CallArguments
 
 
 def parse(pieces):
-    parser = ToolCallParser(NAMES)
-    parts = [part for piece in pieces for part in parser.feed(piece)] + parser.finish()
-    text = "".join(part for part in parts if isinstance(part, str))
-    calls = [[part.name, ""] for part in parts if isinstance(part, CallStart)]
-    for part in parts:
-        if isinstance(part, CallArguments):
-            calls[part.index][1] += part.text
-    assert parser.num_calls == len(calls)
-    return text, [tuple(call) for call in calls]
+    return parse_with(ToolCallParser(NAMES), pieces)
 
 
 def call(name, arguments, dumps=json.dumps):
@@ -57,14 +50,13 @@ def test_texts_and_calls_are_told_apart(text, expected):
 fragments = st.sampled_from(
     ["<tool_call>", "</tool_call>", '{"name": "f", "arguments": ', "{}",
      '{"a": "<tool_call>"}', "}",
-     " ", "\n", "word", "<", '"', "\\"]
+     '{"name": "f", "arguments": {}}</tool_call>', " ", "\n", "word", "<", '"', "\\"]
 )  # fmt: skip
 
 
 @given(st.lists(fragments, max_size=12).map("".join), st.data())
 def test_where_the_pieces_break_changes_nothing(text, data):
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
-    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    pieces = cut(text, data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     assert parse(pieces) == parse([text])
 
 

@@ -1,0 +1,56 @@
+"""What in an output is not the answer's text: tool calls and thoughts, as one model writes them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pagelet_engine.text.reasoning import CLOSE, OPEN, Thinking, thinking_after
+from pagelet_engine.text.tools.notation import Notation, notation_of
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one model shows calls and thoughts."""
+
+    tools: Notation = field(default_factory=Notation)
+    thinks: bool = False
+    """Whether its output may begin with a thought."""
+    thinks_untagged: bool = False
+    """Whether an output that does not begin with a tag is a thought."""
+    thought_ids: frozenset[int] = frozenset()
+    """Ids of the thought's tags where they are control tokens: shown so that they are seen."""
+
+    def thinking_after(self, rendered: str, continued: str | None) -> Thinking:
+        """Return where an output begins; see `reasoning.thinking_after`."""
+        if not self.thinks:
+            return Thinking.CLOSED
+        found = thinking_after(rendered, continued)
+        untagged = found is Thinking.FREE and self.thinks_untagged
+        return Thinking.OPEN if untagged else found
+
+
+def dialect_of(
+    template: str | None,
+    *,
+    reads_tools: bool,
+    control_id: Callable[[str], int | None],
+    has_token: Callable[[str], bool],
+    reasoning_parser: str = "auto",
+) -> Dialect:
+    """Return the dialect of a model.
+
+    Args:
+        template: Its chat template's source; None without one.
+        reads_tools: Whether the template tells the model of tools by itself.
+        control_id: From a text to the id of the control token written so, or None.
+        has_token: Whether a text is one token of the vocabulary.
+        reasoning_parser: One of `reasoning.PARSERS`.
+    """
+    knows = CLOSE in (template or "") or has_token(CLOSE)
+    thinks = reasoning_parser in ("qwen3", "deepseek_r1") or (reasoning_parser == "auto" and knows)
+    ids = (control_id(tag) for tag in (OPEN, CLOSE)) if thinks else ()
+    return Dialect(
+        notation_of(template, reads_tools=reads_tools, control_id=control_id),
+        thinks,
+        reasoning_parser == "deepseek_r1",
+        frozenset(token_id for token_id in ids if token_id is not None),
+    )
