@@ -79,6 +79,8 @@ class Directory:
                 self._closed[name] = _by_digest(route)
         self._known = frozenset().union(*self._closed.values())
         self._is_open = not self._closed and not require_keys
+        self.has_open = self._is_open or len(self._closed) < len(table.models)
+        """Whether anything is open to everybody."""
 
     def find(self, model: str, digest: str | None) -> Caller | Denial:
         """Decide on a request.
@@ -105,9 +107,7 @@ class Directory:
 
     def is_stranger(self, digest: str | None) -> bool:
         """Whether nothing here is open to this key."""
-        return len(self._closed) == len(self._table.models) and not (
-            self._is_open or digest in self._known
-        )
+        return not self.has_open and digest not in self._known
 
     def _is_visible(self, model: str, digest: str | None) -> bool:
         tenants = self._closed.get(model)

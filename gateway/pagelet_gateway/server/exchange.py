@@ -110,16 +110,22 @@ class Exchange:
             await self._discard(LINGER_BODIES * max_bytes)
         return BodyTooLargeError(f"The body is larger than {max_bytes} bytes; send a smaller one.")
 
-    async def _discard(self, num_bytes: int) -> None:
+    async def drop_body(self, *, max_bytes: int) -> None:
+        """Pass over the body of a request that is refused whatever it says."""
+        is_whole = b"expect" not in self.headers and await self._discard(max_bytes)
+        self.closes = self.closes or not is_whole
+
+    async def _discard(self, num_bytes: int) -> bool:
         """Read on for a while: closing on a client that still sends would reset its
-        connection, and it would never see the answer."""
+        connection, and it would never see the answer. Returns whether that was all of it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_S):
-                more = True
-                while more and num_bytes > 0:
+                while num_bytes > 0:
                     message = await self._receive()
                     num_bytes -= len(message.get("body", b""))
-                    more = message.get("more_body", False)
+                    if not message.get("more_body", False):
+                        return True
+        return False
 
     async def client_gone(self) -> None:
         """Return when the client has closed the connection (or the answer is complete)."""

@@ -73,6 +73,7 @@ class Proxy:
             ClientGoneError: The client left while it sent its body.
         """
         started_at = time.monotonic()
+        await self._turn_strangers_away(exchange)
         body = await exchange.read_body(
             max_bytes=self._config.max_body_bytes, timeout_s=self._config.body_timeout_s
         )
@@ -83,6 +84,13 @@ class Proxy:
             await self._serve_counted(call)
         finally:
             self._admission.settle(call)
+
+    async def _turn_strangers_away(self, exchange: Exchange) -> None:
+        """Refuse who may use nothing here before a body takes up memory."""
+        refusal = self._gatekeeper.refusal(self._table(), exchange.headers)
+        if refusal is not None:
+            await exchange.drop_body(max_bytes=self._config.max_body_bytes)
+            raise refusal
 
     async def _serve_counted(self, call: Call) -> None:
         self._calls.add(call)

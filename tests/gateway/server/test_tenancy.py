@@ -175,3 +175,21 @@ async def test_required_keys_close_models_without_tenants(tmp_path, session):
                 assert got == status
             got, body, _ = await post(session, closed.url + PATH, {"model": "a"}, **bearer(RED))
             assert (got, json.loads(body)["model"]) == (200, "a")
+
+
+async def test_a_strangers_body_takes_up_no_memory(gateway, session):
+    async with Upstream() as engine:
+        gateway.apply(two_models(engine)[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.split(":")[-1]))
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000000\r\n\r\n"
+        writer.write(head.encode() + b"x" * 1000)
+        async with asyncio.timeout(20):
+            answer = await reader.read()  # to its end: the connection closes
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b"missing_api_key" in answer
+        writer.close()
+        # A small body is read, and the connection serves the next request.
+        url = gateway.url + PATH
+        for key, status in (("wrong", 401), ("wrong", 401), (RED, 200)):
+            got, _, headers = await post(session, url, {"model": "a"}, **bearer(key))
+            assert (got, headers.get("connection")) == (status, None)
