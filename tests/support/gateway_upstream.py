@@ -126,6 +126,7 @@ class Upstream:
 
     script: Script = answers
     port: int = 0
+    host: str = "127.0.0.1"
     received: list[Received] = field(default_factory=list)
     num_connections: int = 0
     """Connections ever accepted."""
@@ -140,8 +141,13 @@ class Upstream:
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
+    def num_connected(self) -> int:
+        """Connections that are open."""
+        return len(self._tasks)
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     async def __aenter__(self) -> "Upstream":
         await self.listen()
@@ -155,7 +161,7 @@ class Upstream:
 
     async def listen(self) -> None:
         """Open the listening socket; a second call reopens the same port."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connected, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop_listening(self) -> None:

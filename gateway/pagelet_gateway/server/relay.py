@@ -61,11 +61,16 @@ async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
 def _headers(call: Call, answer: Answer) -> Headers:
     raw, target = answer.response.raw_headers, call.target
     assert target is not None
-    if target.link is None:
-        return to_client(raw, revision=target.revision)
-    if target.link.external is not None:
-        return [*answer_headers(raw), mark(target.link)]
-    return [*to_client(raw, revision=target.revision), mark(target.link)]
+    if target.link is not None and target.link.external is not None:
+        headers = answer_headers(raw)
+    else:
+        headers = to_client(raw, revision=target.revision)
+    if target.link is not None:
+        headers.append(mark(target.link))
+    if answer.is_event_stream:
+        # A stream that breaks gets an event more than was announced.
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+    return headers
 
 
 async def _relay_bytes(call: Call, answer: Answer) -> None:
