@@ -128,7 +128,9 @@ def result(target: Target) -> Steps:
 
 
 def _demand(target: Target, choice: Any, **fields: Any) -> Request:
-    return target.chat(_QUESTION, max_tokens=_TOKENS, tools=TOOLS, tool_choice=choice, **fields)
+    """Demand a call; `strict` is OpenAI's word that arguments must follow the schema."""
+    tools = [{**tool, "function": {**tool["function"], "strict": True}} for tool in TOOLS]
+    return target.chat(_QUESTION, max_tokens=_TOKENS, tools=tools, tool_choice=choice, **fields)
 
 
 def _name(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from pagelet_bench.core.check.answers import must, read, read_object
 from pagelet_bench.core.check.exchange import Request
+from pagelet_bench.core.check.refusals import ask_refusal
 from pagelet_bench.core.check.target import Target
 from pagelet_bench.core.check.verdict import (
     Need,
@@ -34,8 +35,7 @@ def request_id_kept(target: Target) -> Steps:
 
 def error_request_id(target: Target) -> Steps:
     """Look for the id on a refusal, where it is needed most."""
-    exchange = yield target.chat(temperature="hot")
-    must(exchange.status != 0, exchange.failure)
+    exchange = yield from ask_refusal(target.chat(temperature="hot"), "nothing was refused")
     found = exchange.headers.get("x-request-id")
     return honoured(f"x-request-id: {found}") if found else ignored("no x-request-id")
 
