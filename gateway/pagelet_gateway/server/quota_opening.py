@@ -1,0 +1,70 @@
+"""Opens what keeps the quotas: this gateway's own accounts, or a common store."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from prometheus_client import CollectorRegistry
+
+from pagelet_gateway.errors import ConfigError
+from pagelet_gateway.server.quotas import LocalQuotas, Quotas
+from pagelet_gateway.server.replicas import Replicas
+
+
+@contextlib.asynccontextmanager
+async def open_quotas(
+    registry: CollectorRegistry,
+    *,
+    replicas: int,
+    service: str | None,
+    store: str | None,
+    on_failure: str,
+) -> AsyncIterator[Quotas]:
+    """Keep quotas inside the block.
+
+    Args:
+        registry: For the store's series.
+        replicas: How many gateways are live, while `service` does not say.
+        service: Name whose addresses are counted as replicas.
+        store: URL of a Valkey or Redis server; None for a share per replica.
+        on_failure: What holds while the store is gone; an `OnFailure`.
+
+    Raises:
+        ConfigError: The store cannot be used as configured.
+    """
+    counted = Replicas(replicas, service)
+    local = LocalQuotas(counted.count)
+    counting = asyncio.create_task(counted.run())
+    try:
+        if store is None:
+            yield local
+            return
+        async with _stored(local, registry, store, on_failure) as quotas:
+            yield quotas
+    finally:
+        counting.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _stored(
+    local: LocalQuotas, registry: CollectorRegistry, url: str, on_failure: str
+) -> AsyncIterator[Quotas]:
+    try:
+        from pagelet_gateway.server.quota_store import OnFailure, StoredQuotas
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "--quota-store needs the extra gateway-redis: pip install 'pagelet[gateway-redis]'."
+        ) from None
+    if on_failure not in tuple(OnFailure):
+        choices = ", ".join(OnFailure)
+        raise ConfigError(f"quota store failure is {on_failure!r}; choose one of {choices}.")
+    try:
+        quotas = StoredQuotas(url, OnFailure(on_failure), local, registry)
+    except ValueError:  # its message would repeat the URL, and a password with it
+        raise ConfigError(
+            "the quota store's URL must be redis://HOST:PORT/DB, rediss:// or unix://."
+        ) from None
+    try:
+        yield quotas
+    finally:
+        await quotas.close()
