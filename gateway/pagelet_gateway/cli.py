@@ -13,8 +13,23 @@ def register(app: typer.Typer) -> None:
 
 def gateway(
     route_table: Annotated[
-        Path, typer.Option(help="JSON file to obey; may appear later and change at any time.")
-    ],
+        Path | None,
+        typer.Option(help="JSON file to obey; may appear later and change at any time."),
+    ] = None,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Obey the ModelDeployments of a cluster.")
+    ] = False,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(help="With --kubernetes: follow this namespace only; may be repeated."),
+    ] = None,
+    kubeconfig: Annotated[
+        str | None,
+        typer.Option(
+            help="With --kubernetes: how to reach the cluster. Default: the pod's account, else "
+            "KUBECONFIG."
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 lets the system choose.")] = 8080,
     require_keys: Annotated[
@@ -23,6 +38,21 @@ def gateway(
     replicas: Annotated[
         int, typer.Option(help="How many gateways share the quotas, this one included.")
     ] = 1,
+    replicas_service: Annotated[
+        str | None,
+        typer.Option(help="Count the addresses of this name as replicas: a headless Service."),
+    ] = None,
+    quota_store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PAGELET_QUOTA_STORE",
+            show_envvar=True,
+            help="redis:// URL of a Valkey or Redis server that keeps the quotas of all gateways.",
+        ),
+    ] = None,
+    quota_store_failure: Annotated[
+        str, typer.Option(help="While the store is gone: local (a share each), open or closed.")
+    ] = "local",
     drain_timeout: Annotated[
         float, typer.Option(help="Longest wait for open streams after SIGTERM, seconds.")
     ] = 300.0,
@@ -54,10 +84,16 @@ def gateway(
     try:
         config = GatewayConfig(
             route_table=route_table,
+            kubernetes=kubernetes,
+            namespaces=tuple(namespace or ()),
+            kubeconfig=kubeconfig,
             host=host,
             port=port,
             require_keys=require_keys,
             replicas=replicas,
+            replicas_service=replicas_service,
+            quota_store=quota_store,
+            quota_store_failure=quota_store_failure,
             drain_timeout_s=drain_timeout,
             drain_delay_s=drain_delay,
             max_body_bytes=max_body_bytes,

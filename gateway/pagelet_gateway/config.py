@@ -1,6 +1,6 @@
 """How a gateway is configured: plain frozen data, checked here, filled by the command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pagelet_gateway.errors import ConfigError
@@ -10,8 +10,18 @@ from pagelet_gateway.errors import ConfigError
 class GatewayConfig:
     """What the user says about one gateway."""
 
-    route_table: Path
-    """The JSON file to obey; it may appear later and may be replaced at any time."""
+    route_table: Path | None = None
+    """The JSON file to obey; it may appear later and may be replaced at any time. None with
+    `kubernetes`."""
+
+    kubernetes: bool = False
+    """Whether to follow the ModelDeployments of a cluster instead of a file."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces of the cluster to follow; none for all."""
+
+    kubeconfig: str | None = None
+    """File that says how to reach the cluster; None for the pod's own account or KUBECONFIG."""
 
     host: str = "127.0.0.1"
     """Address to bind; loopback unless told otherwise."""
@@ -24,6 +34,16 @@ class GatewayConfig:
 
     replicas: int = 1
     """How many gateways share the quotas evenly, this one included."""
+
+    replicas_service: str | None = None
+    """Name whose addresses are counted as replicas, such as a headless Service's."""
+
+    quota_store: str | None = field(default=None, repr=False)
+    """URL of a Valkey or Redis server that keeps the quotas of all replicas; it may hold a
+    password."""
+
+    quota_store_failure: str = "local"
+    """What holds while the store is gone: local, open or closed."""
 
     drain_timeout_s: float = 300.0
     """Longest wait for streams in flight after SIGTERM; then they end with an error event."""
@@ -66,6 +86,7 @@ class GatewayConfig:
         Raises:
             ConfigError: A value is out of range; the message names field, value and remedy.
         """
+        self._check_source()
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}; it must lie between 0 and 65535.")
         for name in ("drain_timeout_s", "drain_delay_s", "hold_s"):
@@ -84,3 +105,17 @@ class GatewayConfig:
         for name in (*positive, "poll_interval_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")
+
+    @property
+    def source(self) -> str:
+        """What is obeyed, for the log."""
+        places = ", ".join(self.namespaces) or "all namespaces"
+        return f"cluster, {places}" if self.kubernetes else str(self.route_table)
+
+    def _check_source(self) -> None:
+        if self.kubernetes == (self.route_table is not None):
+            raise ConfigError(
+                "a gateway obeys a file or a cluster: give one of --route-table and --kubernetes."
+            )
+        if not self.kubernetes and (self.namespaces or self.kubeconfig is not None):
+            raise ConfigError("--namespace and --kubeconfig belong to --kubernetes; give it, too.")

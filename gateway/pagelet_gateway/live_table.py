@@ -24,14 +24,17 @@ class LiveTable:
         self._metrics = metrics
         self._changed = asyncio.Event()
 
-    def offer(self, raw: bytes | Mapping[str, Any]) -> bool:
+    def offer(self, raw: bytes | Mapping[str, Any] | RouteTable) -> bool:
         """Obey a new table, or refuse it with one log line and go on with the last good one.
+
+        Args:
+            raw: JSON, an object, or a table that was read already.
 
         Returns:
             Whether the table is obeyed now.
         """
         try:
-            table = parse(raw)
+            table = raw if isinstance(raw, RouteTable) else parse(raw)
         except RouteTableError as error:
             self._metrics.table_errors.inc()
             log.error(
@@ -40,9 +43,10 @@ class LiveTable:
                 serving="last good table" if self._router.table else "nothing",
             )
             return False
+        before = self._router.table
         self._router.apply(table)
         self._export(table)
-        log.info("route table obeyed", **_summary(table))
+        log.info("route table obeyed", **_changes(before, table))
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         return True
@@ -69,10 +73,17 @@ class LiveTable:
         )
 
 
-def _summary(table: RouteTable) -> dict[str, Any]:
+def _changes(before: RouteTable | None, after: RouteTable) -> dict[str, Any]:
+    """Return the weights that changed: a table of a cluster may be long and change often."""
+    old = _weights(before) if before else {}
+    new = _weights(after)
+    changed = {name: weights for name, weights in new.items() if weights != old.get(name)}
+    removed = sorted(old.keys() - new.keys())
+    return {"models": changed} | ({"removed": removed} if removed else {})
+
+
+def _weights(table: RouteTable) -> dict[str, dict[str, int]]:
     return {
-        "models": {
-            route.name: {revision.name: revision.weight for revision in route.revisions}
-            for route in table.models.values()
-        }
+        route.name: {revision.name: revision.weight for revision in route.revisions}
+        for route in table.models.values()
     }

@@ -60,7 +60,7 @@ class GatewayProcess:
         self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "pagelet", "gateway",
-                "--route-table", str(self.table_path), "--port", "0", *self._options,
+                *self._source(), "--port", "0", *self._options,
             ],
             stderr=subprocess.PIPE,
             text=True,
@@ -69,6 +69,10 @@ class GatewayProcess:
         self._reader.start()
         self.url = self.wait_log("gateway listens")["url"]
         return self
+
+    def _source(self) -> list[str]:
+        follows = "--kubernetes" in self._options
+        return [] if follows else ["--route-table", str(self.table_path)]
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:

@@ -48,6 +48,7 @@ class Cluster:
     """Of a user of its own, `operator`, so that its writes can be told from the cluster's."""
     audit_log: Path
     bin: Path
+    api: "Restartable"
 
     def kubectl(self, *args: str, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl as the administrator; return its output (with stderr if unchecked)."""
@@ -81,10 +82,35 @@ class Cluster:
                 found.append(f"{event['verb']} {event['requestURI'].split('?')[0]}")
         return found
 
+    def start_api(self) -> None:
+        """Start the API server again after `api.stop()`, and wait until it answers.
+
+        On the main thread: the kernel ends the server with the thread that started it.
+        """
+        self.api.start()
+        _wait_ready(self, self.api.process, self.audit_log.with_name("api.log"))
+
     def write_kubeconfig(self, path: Path, token: str) -> Path:
         """Write a kubeconfig for the user of `token`."""
         path.write_text(_kubeconfig(self.server, token))
         return path
+
+
+class Restartable:
+    """A process of the control plane that a test may stop and start again."""
+
+    def __init__(self, folder: Path, name: str, command: list[str]) -> None:
+        self._folder, self._name, self._command = folder, name, command
+        self._running = ExitStack()
+
+    def start(self) -> None:
+        self.process = self._running.enter_context(
+            _process(self._folder, self._name, self._command)
+        )
+
+    def stop(self) -> None:
+        """Stop it if it runs."""
+        self._running.close()
 
 
 def request(
@@ -138,9 +164,9 @@ def running(
     _service_account_key(folder / "sa.key")
     with ExitStack() as stack:
         stack.enter_context(_process(folder, "etcd", _etcd(binaries, folder, client, peer)))
-        api = stack.enter_context(
-            _process(folder, "api", _api_server(binaries, folder, client, secure))
-        )
+        api = Restartable(folder, "api", _api_server(binaries, folder, client, secure))
+        stack.callback(api.stop)
+        api.start()
         cluster = Cluster(
             server,
             token,
@@ -148,8 +174,9 @@ def running(
             folder / "operator",
             folder / "audit.log",
             binaries,
+            api,
         )
-        _wait_ready(cluster, api, folder / "api.log")
+        _wait_ready(cluster, api.process, folder / "api.log")
         establish(cluster)
         if (binaries / "kube-controller-manager").exists():
             command = _controller_manager(binaries, folder, manager)

@@ -52,7 +52,7 @@ def parse(raw: bytes | Item) -> RouteTable:
         )
     models: dict[str, ModelRoute] = {}
     for path, item in read.objects(root, "models", "$"):
-        model = _model(item, path)
+        model = parse_model(item, path)
         if model.name in models:
             raise RouteTableError(f"{path}.name", f"{model.name!r} occurs twice, names are unique")
         models[model.name] = model
@@ -66,7 +66,12 @@ def _decode(raw: bytes) -> object:
         raise RouteTableError("$", f"not JSON, {error}") from None
 
 
-def _model(item: Item, path: str) -> ModelRoute:
+def parse_model(item: Item, path: str) -> ModelRoute:
+    """Read one model's entry, which stands at `path`.
+
+    Raises:
+        RouteTableError: The entry breaks a rule.
+    """
     limits, at = read.part(item, "limits", path), f"{path}.limits"
     return ModelRoute(
         name=read.text(item, "name", path),

@@ -39,7 +39,7 @@ from pagelet_gateway.server.quotas import LocalQuotas
 from pagelet_gateway.server.sender import Sender
 from pagelet_gateway.server.tenancy import Gatekeeper
 from pagelet_gateway.server.upstream import open_session
-from pagelet_gateway.sources.file import FileSource
+from pagelet_gateway.sources.opening import open_source
 from pagelet_gateway.tenant_metrics import TenantMetrics
 
 log = structlog.get_logger("pagelet.gateway")
@@ -73,7 +73,6 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     """Serve on `listener`, which this closes; returns the exit code."""
     metrics, router = Metrics(), Router(uuid.uuid4().hex)
     live_table = LiveTable(router, metrics)
-    source = FileSource(config.route_table, live_table.offer, interval_s=config.poll_interval_s)
     async with open_session(connect_timeout_s=config.connect_timeout_s) as session:
         gatekeeper = Gatekeeper(require_keys=config.require_keys)
         quotas = LocalQuotas(lambda: config.replicas)
@@ -85,10 +84,10 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
         app = App(router, gatekeeper, proxy, metrics)
         server = _Server(app, config)
         drain = Drain(config, app, proxy, server)
-        source.poll()  # before the first request, if the file is there
+        source = await open_source(config, live_table.offer, metrics.registry)
         watching = asyncio.create_task(source.run())
         asking = asyncio.create_task(LoadWatch(router, metrics, session).run())
-        log.info("gateway listens", url=url_of(listener), route_table=str(config.route_table))
+        log.info("gateway listens", url=url_of(listener), source=config.source)
         try:
             with drain.on_signals():
                 await server.serve(sockets=[listener])

@@ -2,7 +2,8 @@
 
 Polling rather than inotify: it works on every file system, mounted ConfigMaps included, and
 costs one `stat` (2 µs). The writer replaces the file by rename, so a read is never half done;
-a writer that does not is met by the next look, after one refused table.
+a writer that does not is met by the next look, after one refused table. Key files that the
+table names are followed like the table itself.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from pagelet_gateway.sources.key_files import KeyFiles
 from pagelet_gateway.sources.source import Sink
 
 log = structlog.get_logger("pagelet.gateway")
@@ -23,7 +25,9 @@ class FileSource:
         self._path = path
         self._sink = sink
         self._interval_s = interval_s
+        self._keys = KeyFiles()
         self._seen: tuple[int, int, int] | None = None
+        self._keys_seen: tuple[object, ...] = ()
         self._trouble: str | None = None
 
     async def run(self) -> None:
@@ -33,10 +37,10 @@ class FileSource:
             await asyncio.sleep(self._interval_s)
 
     def poll(self) -> None:
-        """Look once; deliver if the file is another than at the last look."""
+        """Look once; deliver if the file, or a key file it names, changed since the last look."""
         try:
             version = _version(self._path.stat())
-            if version == self._seen:
+            if version == self._seen and self._key_versions() == self._keys_seen:
                 return
             raw = self._path.read_bytes()
         except OSError as error:
@@ -44,7 +48,12 @@ class FileSource:
             return
         self._report(None)
         self._seen = version
-        self._sink(raw)
+        table = self._keys.fill(raw)
+        self._keys_seen = self._key_versions()
+        self._sink(table)
+
+    def _key_versions(self) -> tuple[object, ...]:
+        return tuple(_version_or_none(path) for path in self._keys.paths)
 
     def _report(self, trouble: str | None) -> None:
         """Log once when the file cannot be read, and once when it can again."""
@@ -59,6 +68,13 @@ class FileSource:
         elif self._trouble is not None:
             log.info("route table can be read again", path=str(self._path))
         self._trouble = trouble
+
+
+def _version_or_none(path: Path) -> tuple[int, int, int] | None:
+    try:
+        return _version(path.stat())
+    except OSError:
+        return None
 
 
 def _version(status: stat_result) -> tuple[int, int, int]:

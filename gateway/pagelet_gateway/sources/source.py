@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-Sink = Callable[[bytes | Mapping[str, Any]], bool]
-"""Takes a table as JSON or as an object; True when it is obeyed. `LiveTable.offer` is one."""
+from pagelet_gateway.core.route_table import RouteTable
+
+Sink = Callable[[bytes | Mapping[str, Any] | RouteTable], bool]
+"""Takes a table as JSON, an object or as read; True when it is obeyed. `LiveTable.offer` is one."""
 
 
 class Source(Protocol):
