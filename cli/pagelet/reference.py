@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from pagelet_engine.metrics import ALL_SERIES
+from pagelet_engine.series import ALL_SERIES
 from pagelet_gateway.metrics import Metrics as GatewayMetrics
 from pagelet_operator.kube.metrics import Metrics as OperatorMetrics
 

@@ -1,8 +1,7 @@
-"""Every series the engine exports, with its meaning: the one place names are written.
+"""The engine's registry: fills the series that `series` names.
 
-Five have the well-known names of the model server protocol, so that existing routers and
-dashboards can read this engine; all others begin with `pagelet_engine_`. Gauges and the engine's
-own counters are read from its latest statistics when scraped; what clients feel is observed here.
+Gauges and the engine's own counters are read from its latest statistics when scraped; what clients
+feel is observed here.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,19 +12,39 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 
 from pagelet_engine.messages import EngineStats, Ready, Stepped
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One exported series."""
-
-    name: str
-    kind: str
-    """gauge, counter or histogram."""
-    help: str
-    labels: tuple[str, ...] = ()
-    """Beside `model_name`, which every series has."""
-
+from pagelet_engine.series import (
+    CACHE_INFO,
+    COMPILE_TIME,
+    CONSTRAINTS,
+    E2E,
+    ENGINE_SILENCE,
+    EXPIRED,
+    ITL,
+    KV_FRAGMENTATION,
+    KV_USAGE,
+    KV_UTILIZATION,
+    LATE_MASKS,
+    MASK_WAIT,
+    OPEN_SEQUENCES,
+    OUTPUT_TOKENS,
+    PREEMPTIONS,
+    PREFIX_HIT_TOKENS,
+    PREFIX_QUERY_TOKENS,
+    PROMPT_TIME,
+    PROMPT_TOKENS,
+    QUEUE_TIME,
+    RECOMPUTED_TOKENS,
+    REJECTED,
+    REQUESTS,
+    RUNNING,
+    STEP_DURATION,
+    STEPS,
+    TEMPLATE_RESTARTS,
+    TTFT,
+    WAITING,
+    WORKER_RESTARTS,
+    Series,
+)
 
 _LATENCY_BUCKETS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075),
@@ -36,139 +55,6 @@ _WAIT_BUCKETS_S = (
     *(1.5, 2.0, 3.0),
     *(5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0),
 )
-
-WAITING = Series("vllm:num_requests_waiting", "gauge", "Sequences waiting for their first step.")
-RUNNING = Series("vllm:num_requests_running", "gauge", "Sequences being computed.")
-KV_USAGE = Series(
-    "vllm:kv_cache_usage_perc", "gauge", "Share of the KV cache's blocks in use, in [0, 1]."
-)
-CACHE_INFO = Series(
-    "vllm:cache_config_info",
-    "gauge",
-    "Always 1; labels give tokens per KV block and the number of blocks.",
-    ("block_size", "num_gpu_blocks"),
-)
-KV_FRAGMENTATION = Series(
-    "pagelet_engine_kv_cache_fragmentation_ratio",
-    "gauge",
-    "Share of token slots in used blocks that hold nothing, in [0, 1].",
-)
-KV_UTILIZATION = Series(
-    "pagelet_engine_kv_cache_utilization_ratio",
-    "gauge",
-    "Share of all token slots of the KV cache that hold something in use, in [0, 1].",
-)
-OPEN_SEQUENCES = Series(
-    "pagelet_engine_open_sequences",
-    "gauge",
-    "Sequences accepted by the API process and not ended.",
-)
-ENGINE_SILENCE = Series(
-    "pagelet_engine_silence_seconds",
-    "gauge",
-    "Time since the engine process last said anything; it should stay below one step.",
-)
-PROMPT_TOKENS = Series(
-    "pagelet_engine_prompt_tokens_total",
-    "counter",
-    "Prompt tokens computed, without recomputation.",
-)
-OUTPUT_TOKENS = Series("pagelet_engine_output_tokens_total", "counter", "Tokens generated.")
-PREEMPTIONS = Series(
-    "pagelet_engine_preemptions_total",
-    "counter",
-    "Times a running sequence gave its blocks back to be computed again later.",
-)
-RECOMPUTED_TOKENS = Series(
-    "pagelet_engine_recomputed_tokens_total", "counter", "Tokens computed again after preemption."
-)
-PREFIX_QUERY_TOKENS = Series(
-    "pagelet_engine_prefix_cache_query_tokens_total",
-    "counter",
-    "Prompt tokens of sequences begun, each a chance for the prefix cache.",
-)
-PREFIX_HIT_TOKENS = Series(
-    "pagelet_engine_prefix_cache_hit_tokens_total",
-    "counter",
-    "Prompt tokens found in the prefix cache.",
-)
-EXPIRED = Series(
-    "pagelet_engine_requests_expired_total",
-    "counter",
-    "Sequences ended by time: queued (waited too long for the first step), deadline (their own).",
-    ("cause",),
-)
-STEPS = Series("pagelet_engine_steps_total", "counter", "Engine steps.")
-STEP_DURATION = Series(
-    "pagelet_engine_step_duration_seconds", "histogram", "Time of one engine step."
-)
-MASK_WAIT = Series(
-    "pagelet_engine_step_mask_wait_seconds",
-    "histogram",
-    "What steps with constrained sequences waited for their masks; part of the step's duration.",
-)
-LATE_MASKS = Series(
-    "pagelet_engine_constraint_masks_late_total",
-    "counter",
-    "Sequences ended because their constraint gave no mask in time.",
-)
-CONSTRAINTS = Series(
-    "pagelet_engine_constraints_open",
-    "gauge",
-    "Constraints in use or being compiled, each a process.",
-)
-COMPILE_TIME = Series(
-    "pagelet_engine_constraint_compile_seconds",
-    "histogram",
-    "Time to compile a constraint, its queue included; outcome: compiled, refused, unavailable.",
-    ("outcome",),
-)
-WORKER_RESTARTS = Series(
-    "pagelet_engine_constraint_worker_restarts_total",
-    "counter",
-    "Times the process that compiles constraints was started in place of a dead one.",
-)
-QUEUE_TIME = Series(
-    "pagelet_engine_queue_time_seconds",
-    "histogram",
-    "From a sequence's arrival in the engine process to its first step; begun ones only.",
-)
-TTFT = Series(
-    "pagelet_engine_time_to_first_token_seconds",
-    "histogram",
-    "From the request's arrival to its first token, queueing included.",
-)
-ITL = Series(
-    "pagelet_engine_inter_token_latency_seconds",
-    "histogram",
-    "Gap between tokens of one sequence; tokens that arrive together share the gap evenly.",
-)
-E2E = Series(
-    "pagelet_engine_e2e_request_latency_seconds",
-    "histogram",
-    "From a request's arrival to its last token; sequences that ended by themselves only.",
-)
-REQUESTS = Series(
-    "pagelet_engine_requests_total",
-    "counter",
-    "Sequences ended, by outcome: stop, length, aborted (the client left), error.",
-    ("outcome",),
-)
-REJECTED = Series(
-    "pagelet_engine_requests_rejected_total",
-    "counter",
-    "Requests refused before any generation, by error code.",
-    ("reason",),
-)
-
-ALL_SERIES = (
-    *(WAITING, RUNNING, KV_USAGE, CACHE_INFO, KV_FRAGMENTATION, OPEN_SEQUENCES, ENGINE_SILENCE),
-    *(PROMPT_TOKENS, OUTPUT_TOKENS, PREEMPTIONS, RECOMPUTED_TOKENS, STEPS),
-    *(PREFIX_QUERY_TOKENS, PREFIX_HIT_TOKENS, EXPIRED),
-    *(MASK_WAIT, LATE_MASKS, CONSTRAINTS, COMPILE_TIME, WORKER_RESTARTS, KV_UTILIZATION),
-    *(STEP_DURATION, QUEUE_TIME, TTFT, ITL, E2E, REQUESTS, REJECTED),
-)
-"""What /metrics shows; the reference page is generated from it."""
 
 _MODEL = "model_name"
 
@@ -183,6 +69,7 @@ class EngineMetrics:
         self._steps_seen = 0
         self._step_duration = self._histogram(STEP_DURATION, _LATENCY_BUCKETS_S)
         self._mask_wait = self._histogram(MASK_WAIT, _LATENCY_BUCKETS_S)
+        self._prompt_time = self._histogram(PROMPT_TIME, _LATENCY_BUCKETS_S)
         self._queue_time = self._histogram(QUEUE_TIME, _WAIT_BUCKETS_S)
         self._compile_time = Histogram(
             *(COMPILE_TIME.name, COMPILE_TIME.help, [_MODEL, *COMPILE_TIME.labels]),
@@ -203,6 +90,7 @@ class EngineMetrics:
         num_open: Callable[[], int],
         silence_s: Callable[[], float],
         constraints: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        num_template_workers: Callable[[], int] = lambda: 0,
     ) -> None:
         """Read gauges and the engine's counters from these at every scrape.
 
@@ -212,10 +100,10 @@ class EngineMetrics:
             num_open: Sequences the API process has open.
             silence_s: Seconds since the engine process said anything.
             constraints: How many are open, and how many workers were started for them.
+            num_template_workers: How many were started.
         """
-        self._registry.register(
-            _StatsCollector(self._model_name, stats, limits, num_open, silence_s, constraints)
-        )
+        sources = _Sources(stats, limits, num_open, silence_s, constraints, num_template_workers)
+        self._registry.register(_StatsCollector(self._model_name, sources))
 
     def observe_step(self, stepped: Stepped) -> None:
         """Record a step's time and the waits that ended in it; heartbeats bring no new step."""
@@ -229,6 +117,10 @@ class EngineMetrics:
         for output in stepped.outputs:
             if output.queue_s is not None:
                 self._queue_time.observe(output.queue_s)
+
+    def observe_prompt(self, seconds: float) -> None:
+        """Record the time that one request's prompt took to become token ids."""
+        self._prompt_time.observe(seconds)
 
     def observe_compilation(self, outcome: str, seconds: float) -> None:
         """Record how a constraint's compilation ended, one of those in COMPILE_TIME, and when."""
@@ -267,39 +159,40 @@ class EngineMetrics:
         return Counter(series.name, series.help, [_MODEL, *series.labels], registry=self._registry)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What is asked at every scrape; see `EngineMetrics.attach`."""
+
+    stats: Callable[[], EngineStats]
+    limits: Callable[[], Ready | None]
+    num_open: Callable[[], int]
+    silence_s: Callable[[], float]
+    constraints: Callable[[], tuple[int, int]]
+    num_template_workers: Callable[[], int]
+
+
 class _StatsCollector:
     """Turns the engine's statistics into samples when Prometheus asks."""
 
-    def __init__(
-        self,
-        model_name: str,
-        stats: Callable[[], EngineStats],
-        limits: Callable[[], Ready | None],
-        num_open: Callable[[], int],
-        silence_s: Callable[[], float],
-        constraints: Callable[[], tuple[int, int]],
-    ) -> None:
+    def __init__(self, model_name: str, sources: _Sources) -> None:
         self._model_name = model_name
-        self._stats = stats
-        self._limits = limits
-        self._num_open = num_open
-        self._silence_s = silence_s
-        self._constraints = constraints
+        self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
         """Yield one family per series."""
-        stats, limits = self._stats(), self._limits()
+        sources = self._sources
+        stats, limits = sources.stats(), sources.limits()
         block_size = limits.block_size if limits else 0
         slots = stats.num_blocks_used * block_size
-        num_constraints, num_workers = self._constraints()
+        num_constraints, num_workers = sources.constraints()
         values = {
             WAITING: stats.num_waiting,
             RUNNING: stats.num_running,
             KV_USAGE: stats.num_blocks_used / max(stats.num_blocks_total, 1),
             KV_FRAGMENTATION: 1 - stats.kv_slots_used / slots if slots else 0.0,
             KV_UTILIZATION: stats.kv_slots_used / max(stats.num_blocks_total * block_size, 1),
-            OPEN_SEQUENCES: self._num_open(),
-            ENGINE_SILENCE: self._silence_s(),
+            OPEN_SEQUENCES: sources.num_open(),
+            ENGINE_SILENCE: sources.silence_s(),
             PROMPT_TOKENS: stats.num_prompt_tokens,
             OUTPUT_TOKENS: stats.num_output_tokens,
             PREEMPTIONS: stats.num_preemptions,
@@ -310,6 +203,7 @@ class _StatsCollector:
             LATE_MASKS: stats.num_late_masks,
             CONSTRAINTS: num_constraints,
             WORKER_RESTARTS: max(num_workers - 1, 0),
+            TEMPLATE_RESTARTS: max(sources.num_template_workers() - 1, 0),
         }
         for series, value in values.items():
             yield self._family(series, value)

@@ -5,7 +5,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pagelet_engine.constraints.client import OUTCOMES
 from pagelet_engine.messages import EngineStats, Ready, Stepped, TokenOutput
-from pagelet_engine.metrics import ALL_SERIES, COMPILE_TIME, EngineMetrics
+from pagelet_engine.metrics import EngineMetrics
+from pagelet_engine.series import ALL_SERIES, COMPILE_TIME
 
 READY = Ready(
     vocab_size=10,
@@ -48,6 +49,7 @@ def metrics():
         num_open=lambda: 5,
         silence_s=lambda: 0.25,
         constraints=lambda: (6, 3),
+        num_template_workers=lambda: 8,
     )
     return metrics
 
@@ -83,6 +85,7 @@ MODEL = ("model_name", "m")
         ("pagelet_engine_constraint_masks_late_total", 4),
         ("pagelet_engine_constraints_open", 6),
         ("pagelet_engine_constraint_worker_restarts_total", 2),
+        ("pagelet_engine_template_worker_restarts_total", 7),
         ("pagelet_engine_steps_total", 7),
     ],
 )
@@ -158,6 +161,11 @@ def test_waits_for_the_first_step_and_for_masks_are_recorded_once(metrics):
     assert seen["pagelet_engine_queue_time_seconds_count", MODEL] == 1
     assert seen["pagelet_engine_queue_time_seconds_sum", MODEL] == 0.25
     assert seen["pagelet_engine_step_mask_wait_seconds_sum", MODEL] == 0.002
+
+
+def test_the_time_of_prompts_is_recorded(metrics):
+    metrics.observe_prompt(0.003)
+    assert samples(metrics)["pagelet_engine_prompt_encoding_seconds_sum", MODEL] == 0.003
 
 
 def test_compilations_are_counted_by_outcome(metrics):

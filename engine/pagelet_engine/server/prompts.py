@@ -6,7 +6,9 @@ text that cannot fit whatever its tokens is refused unread.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -47,6 +49,7 @@ class PromptEncoder:
         *,
         max_model_len: int,
         templates: TemplateClient | None = None,
+        on_encoded: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """Prepare.
 
@@ -55,7 +58,9 @@ class PromptEncoder:
             max_model_len: Tokens its context holds.
             templates: Renders the chat template; None renders it on a thread, for templates of
                 which is known that they end.
+            on_encoded: Told how many seconds each prompt took, waits included.
         """
+        self._on_encoded = on_encoded
         self._templates = templates
         self._text_model = text_model
         self._max_model_len = max_model_len
@@ -83,7 +88,8 @@ class PromptEncoder:
         num_chars = sum(len(message.content) + len(message.thought) for message in messages)
         num_chars += sum(len(str(item)) for item in (*tools, *rendering.variables.values()))
         self._check_chars(num_chars, "messages")
-        return await self._render_and_encode(messages, tools, rendering)
+        with self._timing():
+            return await self._render_and_encode(messages, tools, rendering)
 
     async def encode_prompt(self, prompt: str) -> list[int]:
         """Return the ids of a raw prompt; it may hold control tokens, as it is all the caller's.
@@ -93,7 +99,14 @@ class PromptEncoder:
         """
         self._check_chars(len(prompt), "prompt")
         tokenizer = self._text_model.tokenizer
-        return await self._off_loop(lambda: tokenizer.encode_prompt(prompt), "prompt")
+        with self._timing():
+            return await self._off_loop(lambda: tokenizer.encode_prompt(prompt), "prompt")
+
+    @contextlib.contextmanager
+    def _timing(self) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self._on_encoded(time.monotonic() - started)
 
     async def decode(self, token_ids: list[int]) -> str:
         """Return the text of `token_ids`, control tokens included."""

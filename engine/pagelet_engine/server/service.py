@@ -100,6 +100,7 @@ class Service:
                 num_open=lambda: self._engine().num_open,
                 silence_s=lambda: self._engine().silence_s(),
                 constraints=lambda: (self.constraints.num_open, self.constraints.num_workers),
+                num_template_workers=lambda: self.templates.num_workers if self.templates else 0,
             )
 
     def set_stuck(self, is_stuck: bool) -> None:
@@ -111,7 +112,12 @@ class Service:
         max_model_len = min(limits.max_model_len, limits.num_blocks * limits.block_size)
         template = text.chat_template
         self.templates = None if template is None else TemplateClient(template)
-        encoder = PromptEncoder(text, max_model_len=max_model_len, templates=self.templates)
+        encoder = PromptEncoder(
+            text,
+            max_model_len=max_model_len,
+            templates=self.templates,
+            on_encoded=self.metrics.observe_prompt,
+        )
         self.loaded = LoadedModel(text, encoder, limits, _fingerprint(text, limits))
         return self.loaded
 

@@ -122,7 +122,7 @@ def _counts(streams: Sequence[TextStream]) -> dict[str, str | int | float | Sequ
         "gen_ai.usage.output_tokens": sum(stream.num_output_tokens for stream in streams),
     }
     if first_token_s:
-        found["gen_ai.server.time_to_first_token"] = min(first_token_s)
+        found["gen_ai.response.time_to_first_chunk"] = min(first_token_s)
     return found
 
 

@@ -121,7 +121,7 @@ def test_a_request_is_one_span_under_the_names_of_the_conventions(collector):
     text, conversation = collector.spans()
     assert (text.name, conversation.name) == ("text_completion echo", "chat echo")
     seen = values(text)
-    assert seen.pop("gen_ai.server.time_to_first_token") > 0
+    assert seen.pop("gen_ai.response.time_to_first_chunk") > 0
     assert seen == {
         "gen_ai.operation.name": "text_completion",
         "gen_ai.provider.name": "pagelet",

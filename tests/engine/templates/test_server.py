@@ -1,6 +1,7 @@
 """A model whose chat template does not end, behind a real server."""
 
 import concurrent.futures
+import re
 
 import pytest
 
@@ -45,3 +46,6 @@ def test_templates_without_end_end_their_requests_and_nothing_else(url):
     assert request(url, "POST", CHAT, chat("hello")).status == 200
     tokenized = request(url, "POST", "/tokenize", {"messages": chat("endless")["messages"]})
     assert tokenized.status == 400
+    metrics = request(url, "GET", "/metrics").body.decode()
+    assert re.search(r"^pagelet_engine_template_worker_restarts_total{.*} 3.0$", metrics, re.M)
+    assert re.search(r"^pagelet_engine_prompt_encoding_seconds_count{.*} 2.0$", metrics, re.M)
