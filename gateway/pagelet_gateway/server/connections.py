@@ -174,6 +174,8 @@ def ambiguity(headers: list[tuple[bytes, bytes]], version: str) -> str | None:
     length = found.get(b"content-length")
     if length is not None and not length.isdigit():
         return "a content-length that is no number"
+    if b"upgrade" in found:
+        return "an upgrade to another protocol"
     if version not in ("1.0", "1.1"):
         return "an unknown version"
     if version == "1.1" and b"host" not in found:
