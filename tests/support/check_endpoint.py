@@ -59,6 +59,11 @@ DEFECTS = frozenset(
         "hang_up",
     ]
 )
+KNOWN_FIELDS = {
+    "model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p",
+    "seed", "n", "stop", "stream", "stream_options", "logprobs", "top_logprobs", "logit_bias",
+    "bad_words", "user", "presence_penalty", "response_format", "tools", "tool_choice", "echo",
+}  # fmt: skip
 
 Json = dict[str, Any]
 
@@ -102,12 +107,7 @@ class Endpoint:
         return refusal if refusal else self._generate(body, path)
 
     def _refusal(self, body: Json, path: str):
-        known = {
-            *(["model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n"]),
-            *(["stop", "stream", "stream_options", "logprobs", "top_logprobs", "logit_bias", "bad_words", "user"]),
-            *(["presence_penalty", "response_format", "tools", "tool_choice", "echo"]),
-        }  # fmt: skip
-        if set(body) - known and self.defect != "unknown_field":
+        if set(body) - KNOWN_FIELDS and self.defect != "unknown_field":
             return self._error(400, "unknown field", "unknown_parameter")
         if body.get("model") != MODEL and self.defect != "any_model":
             return self._error(404, "no such model", "model_not_found")
