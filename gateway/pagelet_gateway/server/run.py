@@ -31,11 +31,12 @@ from pagelet_gateway.server.admission import Admission
 from pagelet_gateway.server.app import App
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.connections import BoundedProtocol
+from pagelet_gateway.server.journal import open_journal
 from pagelet_gateway.server.listener import BACKLOG, bind, url_of
 from pagelet_gateway.server.load_watch import LoadWatch
 from pagelet_gateway.server.mirror import Mirror
 from pagelet_gateway.server.proxy import Proxy
-from pagelet_gateway.server.quotas import LocalQuotas
+from pagelet_gateway.server.quota_opening import open_quotas
 from pagelet_gateway.server.sender import Sender
 from pagelet_gateway.server.tenancy import Gatekeeper
 from pagelet_gateway.server.upstream import open_session
@@ -73,15 +74,23 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     """Serve on `listener`, which this closes; returns the exit code."""
     metrics, router = Metrics(), Router(uuid.uuid4().hex)
     live_table = LiveTable(router, metrics)
-    async with open_session(connect_timeout_s=config.connect_timeout_s) as session:
+    journal = open_journal(os.environ, access_log=config.access_log)
+    accounts = open_quotas(
+        metrics.registry,
+        replicas=config.replicas,
+        service=config.replicas_service,
+        store=config.quota_store,
+        on_failure=config.quota_store_failure,
+    )
+    connections = open_session(connect_timeout_s=config.connect_timeout_s)
+    async with connections as session, accounts as quotas:
         gatekeeper = Gatekeeper(require_keys=config.require_keys)
-        quotas = LocalQuotas(lambda: config.replicas)
         admission = Admission(quotas, TenantMetrics(metrics.registry))
         sender = Sender(router, session)
         attempts = Attempts(config, router, live_table, sender, metrics)
         mirror = Mirror(router, quotas, session, metrics)
         proxy = Proxy(config, router, gatekeeper, admission, attempts, mirror, metrics)
-        app = App(router, gatekeeper, proxy, metrics)
+        app = App(router, gatekeeper, proxy, journal, metrics)
         server = _Server(app, config)
         drain = Drain(config, app, proxy, server)
         source = await open_source(config, live_table.offer, metrics.registry)
@@ -95,6 +104,7 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
             watching.cancel()
             asking.cancel()
             mirror.close()
+    await journal.close()
     log.info("gateway ends", exit_code=drain.exit_code)
     return drain.exit_code
 
