@@ -7,7 +7,6 @@ token it reports (4 bytes, little-endian), until it closes.
 """
 
 import contextlib
-import json
 import os
 import resource
 import selectors
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
+from pagelet_engine.constraints.grammars import grammar_of
 from pagelet_engine.constraints.messages import (
     FAILED_STATUS,
     MASK_STATUS,
@@ -24,7 +24,7 @@ from pagelet_engine.constraints.messages import (
     Vocabulary,
     mask_bytes,
 )
-from pagelet_engine.constraints.spec import COMPILE_LIMIT_S, Constraint, ConstraintKind
+from pagelet_engine.constraints.spec import COMPILE_LIMIT_S, Constraint
 
 CONNECT_LIMIT_S = 60.0
 """How long an unused matcher process lives, should nobody be left to discard it."""
@@ -33,10 +33,6 @@ MEMORY_LIMIT_BYTES = 512 * 1024 * 1024
 TOKEN_BYTES = 4
 _PIECE_BYTES = 4096
 _MAX_ERROR_CHARS = 300
-
-_WHITESPACE = r"[ \n]?"
-"""Between JSON's parts: enough for every usual style on one line. Any amount would let a model
-write blanks until its tokens are used up."""
 
 
 def build_tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
@@ -67,23 +63,7 @@ def serve(tokenizer: LLTokenizer, command: Compile, report: int) -> None:
 
 def compile_constraint(tokenizer: LLTokenizer, constraint: Constraint) -> LLMatcher:
     """Return a matcher at the start of the output; ask its `is_error` before use."""
-    return LLMatcher(tokenizer, _grammar(constraint), log_level=0, limits=_limits())
-
-
-def _grammar(constraint: Constraint) -> str:
-    source = constraint.source
-    match constraint.kind:
-        case ConstraintKind.JSON_SCHEMA:
-            return LLMatcher.grammar_from_json_schema(
-                source, overrides={"whitespace_pattern": _WHITESPACE}
-            )
-        case ConstraintKind.REGEX:
-            return LLMatcher.grammar_from_regex(source)
-        case ConstraintKind.CHOICE:
-            choices = " | ".join(json.dumps(text) for text in json.loads(source))
-            return LLMatcher.grammar_from_lark(f"start: {choices}")
-        case ConstraintKind.GRAMMAR:
-            return LLMatcher.grammar_from_lark(source)
+    return LLMatcher(tokenizer, grammar_of(constraint), log_level=0, limits=_limits())
 
 
 def _limits() -> LLParserLimits:

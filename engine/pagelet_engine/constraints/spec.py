@@ -40,6 +40,10 @@ class Constraint(msgspec.Struct, frozen=True):
 
     kind: ConstraintKind
     source: str
+    calls: str | None = None
+    """A Lark grammar; an output that it derives will do as well."""
+    preface: str | None = None
+    """Lark rules, of which `preface` derives what comes before the output."""
 
 
 def any_json_object() -> Constraint:

@@ -1,5 +1,7 @@
 """Settings of one request that only make sense together, or not together."""
 
+import msgspec
+
 from pagelet_engine.constraints.spec import Constraint
 from pagelet_engine.errors import InvalidRequestError
 from pagelet_engine.server.constraint_fields import constraint_of
@@ -10,6 +12,8 @@ from pagelet_engine.server.protocol import (
     GenerationRequest,
 )
 from pagelet_engine.server.tool_fields import ToolUse, tool_use
+from pagelet_engine.text.dialect import Dialect
+from pagelet_engine.text.reasoning import Thinking
 
 
 def check_options(request: GenerationRequest) -> None:
@@ -52,39 +56,42 @@ def tools_of(request: GenerationRequest) -> ToolUse:
     return tool_use(request.tools, request.tool_choice, several=request.parallel_tool_calls)
 
 
-def demand_of(request: GenerationRequest) -> tuple[Constraint, str] | None:
+def demand_of(
+    request: GenerationRequest, dialect: Dialect, thinking: Thinking
+) -> tuple[Constraint, str] | None:
     """Return what the request demands of its output and the field that does so, or None.
+
+    Args:
+        request: Checked.
+        dialect: How the model writes calls and thoughts.
+        thinking: Where the output begins; the demand holds behind the thought.
 
     Raises:
         InvalidRequestError: Two demands, or one that cannot be.
     """
     demand = constraint_of(request.response_format, request.structured_outputs)
     use = tools_of(request)
-    if demand is not None and use.tools:
-        raise InvalidRequestError(
-            f"{demand[1]} leaves no room for a tool call; leave out tools, or set tool_choice to "
-            f'"none".',
-            param=demand[1],
-        )
-    return demand if use.demand is None else (use.demand, "tools")
+    if use.must:  # then no other output can come, so its form does not matter
+        demand = use.calls(dialect.tools), "tools"
+    elif demand is not None and use.tools:
+        calls = use.calls(dialect.tools).source
+        demand = msgspec.structs.replace(demand[0], calls=calls), demand[1]
+    elif demand is None and use.is_strict:
+        demand = use.may_call(dialect.tools), "tools"
+    if demand is None:
+        return None
+    return msgspec.structs.replace(demand[0], preface=dialect.preface(thinking)), demand[1]
 
 
 def _check_constraint(request: GenerationRequest) -> None:
-    demand = demand_of(request)
-    if demand is None:
-        return
-    conflicts = {
-        "ignore_eos": request.ignore_eos,
-        "min_tokens": request.min_tokens > 0,
-        "allowed_token_ids": request.allowed_token_ids is not None,
-    }
-    for name, is_set in conflicts.items():
-        if is_set:
-            raise InvalidRequestError(
-                f"{name} contradicts {demand[1]}, which decides where the output ends and which "
-                f"tokens may come.",
-                param=name,
-            )
+    demand = constraint_of(request.response_format, request.structured_outputs)
+    use = tools_of(request)
+    param = "tools" if use.must or use.is_strict else demand[1] if demand is not None else None
+    if param is not None and request.ignore_eos:
+        raise InvalidRequestError(
+            f"ignore_eos contradicts {param}, which decides where the output ends.",
+            param="ignore_eos",
+        )
 
 
 def _check_logprobs(request: GenerationRequest) -> None:

@@ -50,6 +50,7 @@ from pagelet_engine.server.text_stream import TextDelta, TextOptions, TextStream
 from pagelet_engine.server.tool_objects import ToolChatFormat
 from pagelet_engine.server.validation import check_model, check_token_ids, validate
 from pagelet_engine.terms import Terms
+from pagelet_engine.text.reasoning import Thinking
 from pagelet_engine.text.tokenizer import Tokenizer
 from pagelet_engine.text.tools.demand import Tool
 
@@ -78,7 +79,7 @@ async def create_chat_completion(request: Request) -> Response:
             body.messages, tools, rendering(body, body.messages)
         )
         caps.check_prompts([prompt.token_ids])
-        constraint = await _constrain(service, body, body.n, place)
+        constraint = await _constrain(service, body, body.n, place, prompt.thinking)
         terms = _terms(request, body)
         reading = TextOptions(thinking=prompt.thinking, spoken=_spoken(service, tools))
         streams = _submit(
@@ -127,10 +128,14 @@ async def _token_ids(service: Service, prompt: str | list[int]) -> list[int]:
 
 
 async def _constrain(
-    service: Service, body: GenerationRequest, num_sequences: int, place: ExitStack
+    service: Service,
+    body: GenerationRequest,
+    num_sequences: int,
+    place: ExitStack,
+    thinking: Thinking = Thinking.CLOSED,
 ) -> str | None:
     """Compile what the request demands of its output; the process for it ends with `place`."""
-    demand = demand_of(body)
+    demand = demand_of(body, service.model().text.dialect, thinking)
     if demand is None:
         return None
     constraint, param = demand
@@ -183,7 +188,9 @@ def _submit(
 def _spoken(service: Service, tools: Sequence[Tool]) -> frozenset[int]:
     """Return the control tokens that must be seen to tell calls and thoughts from text."""
     dialect = service.model().text.dialect
-    return dialect.thought_ids.union(dialect.tools.control_ids.values() if tools else ())
+    return frozenset(dialect.thought_ids.values()).union(
+        dialect.tools.control_ids.values() if tools else ()
+    )
 
 
 def _terms(request: Request, body: GenerationRequest) -> Terms:

@@ -14,7 +14,8 @@ from pydantic_core import PydanticCustomError
 from pagelet_engine.constraints.spec import Constraint, check_depth, json_schema
 from pagelet_engine.errors import InvalidRequestError
 from pagelet_engine.server.strict_model import StrictModel
-from pagelet_engine.text.tools.demand import Tool, calls
+from pagelet_engine.text.tools.demand import Tool, calls, may_call
+from pagelet_engine.text.tools.notation import Notation
 
 MAX_TOOLS = 128
 MAX_TOOLS_BYTES = 256 * 1024
@@ -95,8 +96,33 @@ class ToolUse:
 
     tools: tuple[Tool, ...] = ()
     """Those the model is told of and may call."""
-    demand: Constraint | None = None
-    """Makes it call; None leaves it the choice."""
+    callable: tuple[Tool, ...] = ()
+    """Those a constrained output may call."""
+    must: bool = False
+    """Whether it has to call."""
+    several: bool = True
+    """Whether one answer may hold more than one call."""
+    loose: frozenset[str] = frozenset()
+    """Names of tools whose arguments need not follow their schema."""
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether calls are held to a schema though the model need not call."""
+        return len(self.loose) < len(self.callable)
+
+    def calls(self, notation: Notation) -> Constraint:
+        """Return the demand to call.
+
+        Raises:
+            InvalidRequestError: The schemas exceed a cap.
+        """
+        return calls(self.callable, notation, several=self.several, param="tools", loose=self.loose)
+
+    def may_call(self, notation: Notation) -> Constraint:
+        """Return the demand to call as the schemas say, or not at all; raises like `calls`."""
+        return may_call(
+            self.callable, notation, several=self.several, param="tools", loose=self.loose
+        )
 
 
 def tool_use(specs: Sequence[ToolSpec], choice: ToolChoice | None, *, several: bool) -> ToolUse:
@@ -122,8 +148,9 @@ def tool_use(specs: Sequence[ToolSpec], choice: ToolChoice | None, *, several: b
     if choice == "none" or (choice in (None, "auto") and not tools):
         return ToolUse()
     if choice in (None, "auto"):
-        _refuse_strict(specs)
-        return ToolUse(tools)
+        strict = {spec.function.name for spec in specs if spec.function.strict}
+        loose = frozenset(tool.name for tool in tools) - strict
+        return ToolUse(tools, tools, several=several, loose=loose)
     if isinstance(choice, NamedTool):
         chosen = [tool for tool in tools if tool.name == choice.function.name]
         several = False
@@ -134,7 +161,7 @@ def tool_use(specs: Sequence[ToolSpec], choice: ToolChoice | None, *, several: b
             "tool_choice demands a call of a function that tools does not have.",
             param="tool_choice",
         )
-    return ToolUse(tools, calls(chosen, several=several, param="tools"))
+    return ToolUse(tools, tuple(chosen), must=True, several=several)
 
 
 def _tool(spec: ToolSpec, param: str) -> Tool:
@@ -142,12 +169,3 @@ def _tool(spec: ToolSpec, param: str) -> Tool:
     parameters = _NOTHING if function.parameters is None else function.parameters
     json_schema(parameters, param=f"{param}.function.parameters")
     return Tool(function.name, function.description, {"type": "object", **parameters})
-
-
-def _refuse_strict(specs: Sequence[ToolSpec]) -> None:
-    if any(spec.function.strict for spec in specs):
-        raise InvalidRequestError(
-            'tools with strict: true need tool_choice "required" or a named function: only then '
-            "are the arguments held to their schema here.",
-            param="tools",
-        )

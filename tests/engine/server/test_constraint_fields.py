@@ -78,6 +78,23 @@ def test_the_other_demands_are_met_too(url):
     assert text(url, response_format={"type": "json_object"}, max_tokens=2).startswith("{")
 
 
+def test_a_demand_and_a_least_length_are_met_together(url):
+    fields = {"structured_outputs": {"regex": "[0-9]*"}, "min_tokens": 9, "max_tokens": 20}
+    assert 9 <= len(text(url, **fields)) <= 20
+
+
+def test_a_demand_and_allowed_tokens_are_met_together(url):
+    digits = {"structured_outputs": {"regex": "[0-9]{5,}"}, "allowed_token_ids": [ord("7")]}
+    assert text(url, **digits, max_tokens=5) == "77777"
+
+
+@pytest.mark.parametrize("fields", [{"min_tokens": 5}, {"allowed_token_ids": [ord("x")]}])
+def test_settings_that_leave_no_token_end_the_request_with_the_reason(url, fields):
+    answer = completion(url, structured_outputs={"choice": ["yes"]}, **fields)
+    assert answer.status == 400, answer.json
+    assert "no token is left" in answer.json["error"]["message"]
+
+
 def test_text_is_no_demand(url):
     assert completion(url, response_format={"type": "text"}, max_tokens=2).status == 200
 
@@ -109,7 +126,6 @@ def test_a_constrained_output_that_is_cut_says_length(url):
             "one of them",
         ),
         ({"response_format": FORMAT, "ignore_eos": True}, "ignore_eos", "contradicts"),
-        ({"response_format": FORMAT, "min_tokens": 3}, "min_tokens", "contradicts"),
     ],
 )
 def test_what_cannot_be_demanded_is_refused_by_name(url, fields, param, says):

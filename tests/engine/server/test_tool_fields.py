@@ -25,6 +25,7 @@ TOOLS = [
     {"type": "function", "function": WEATHER},
     {"type": "function", "function": {"name": "now"}},
 ]
+SMALL = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "additionalProperties": False}
 BIG = [
     {"type": "function", "function": {"name": f"f{i}", "parameters": {"title": "x" * 60_000}}}
     for i in range(5)
@@ -35,6 +36,7 @@ DEEP_CALL = {
     "role": "assistant",
     "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": json.dumps(NESTED)}}],
 }
+STRICT = {"type": "function", "function": {**WEATHER, "strict": True}}
 NAMED = {"type": "function", "function": {"name": "get_weather"}}
 
 
@@ -111,6 +113,31 @@ def test_a_streamed_call_adds_up_to_a_whole_one(client):
     assert reasons[-1] == "tool_calls"
 
 
+def test_a_strict_tool_may_be_called_or_not_and_only_by_its_schema(client):
+    """A bias towards the mark's first letter makes random weights call."""
+    answer = client.chat.completions.create(
+        model="echo", messages=HELLO, tools=[STRICT], n=4, max_tokens=250, seed=1,
+        logit_bias={ord("<"): 100},
+    )  # fmt: skip
+    for one in answer.choices:
+        for call in one.message.tool_calls or ():
+            if one.finish_reason == "tool_calls":
+                check(call.function.name, call.function.arguments)
+        assert one.finish_reason in ("stop", "length", "tool_calls")
+
+
+def test_with_a_form_for_the_answer_a_model_calls_or_answers_in_it(client):
+    answer = client.chat.completions.create(
+        model="echo", messages=HELLO, tools=TOOLS, n=4, max_tokens=300,
+        response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": SMALL}},
+    )  # fmt: skip
+    for one in answer.choices:
+        if one.finish_reason == "stop":
+            jsonschema.validate(json.loads(one.message.content), SMALL)
+        elif one.finish_reason == "tool_calls":
+            assert one.message.content is None
+
+
 def test_a_call_that_is_cut_says_length(client):
     answer = client.chat.completions.create(
         model="echo", messages=HELLO, tools=TOOLS, tool_choice=NAMED, max_tokens=60
@@ -166,12 +193,7 @@ def test_calls_and_their_results_are_part_of_the_conversation(echo_url):
         ({"tools": BIG}, "tools", str(256 * 1024)),
         ({"tools": [DEEP]}, "tools[0].function.parameters", "32"),
         ({"messages": [*HELLO, DEEP_CALL]}, "messages", "32"),
-        (
-            {"tools": [{"type": "function", "function": {**WEATHER, "strict": True}}]},
-            "tools",
-            "strict",
-        ),
-        ({"tools": TOOLS, "response_format": {"type": "json_object"}}, "response_format", "tool"),
+        ({"tools": [STRICT], "ignore_eos": True}, "ignore_eos", "tools"),
         ({"tools": TOOLS, "tool_choice": "required", "ignore_eos": True}, "ignore_eos", "tools"),
         (
             {"tools": [{"type": "function", "function": {"name": "a b"}}]},
