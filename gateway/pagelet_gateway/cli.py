@@ -71,6 +71,9 @@ def gateway(
     max_body_bytes: Annotated[int, typer.Option(help="Largest request body, bytes.")] = 8
     * 1024
     * 1024,
+    access_log: Annotated[
+        bool, typer.Option(help="Write a line per request, without anything that was said.")
+    ] = True,
 ) -> None:
     """Serve OpenAI's API for every model of a route table, in front of their engines.
 
@@ -96,6 +99,7 @@ def gateway(
             quota_store_failure=quota_store_failure,
             drain_timeout_s=drain_timeout,
             drain_delay_s=drain_delay,
+            access_log=access_log,
             max_body_bytes=max_body_bytes,
             head_timeout_s=head_timeout,
             stream_idle_timeout_s=stream_idle_timeout,

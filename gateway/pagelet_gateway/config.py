@@ -77,6 +77,9 @@ class GatewayConfig:
     """When every endpoint has just refused: how long a request waits for a newer table, since
     an engine may begin to drain a moment before the table that replaces it is read."""
 
+    access_log: bool = True
+    """Whether each routed request leaves a line in the log at its end."""
+
     poll_interval_s: float = 0.1
     """How often the file is looked at; a change takes effect within about this time."""
 

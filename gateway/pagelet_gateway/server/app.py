@@ -24,6 +24,7 @@ from pagelet_gateway.errors import (
 )
 from pagelet_gateway.metrics import CONTENT_TYPE, Metrics
 from pagelet_gateway.server.exchange import ClientGoneError, Exchange, Message, Receive, Send
+from pagelet_gateway.server.journal import Journal
 from pagelet_gateway.server.proxy import Proxy
 from pagelet_gateway.server.tenancy import Gatekeeper
 
@@ -72,12 +73,18 @@ class App:
     """
 
     def __init__(
-        self, router: Router, gatekeeper: Gatekeeper, proxy: Proxy, metrics: Metrics
+        self,
+        router: Router,
+        gatekeeper: Gatekeeper,
+        proxy: Proxy,
+        journal: Journal,
+        metrics: Metrics,
     ) -> None:
         self.is_draining = False
         self._gatekeeper = gatekeeper
         self._router = router
         self._proxy = proxy
+        self._journal = journal
         self._metrics = metrics
         self._started_at = int(time.time())
 
@@ -86,14 +93,27 @@ class App:
         if scope["type"] != "http":
             return
         exchange = Exchange(scope, receive, send, closes=self.is_draining)
+        policy = POLICIES.get(exchange.path)
+        if policy is None or policy.access is not Access.PROXY:
+            await self._answer_or_refuse(exchange)
+            return
+        entry, code = self._journal.begin(exchange), None
+        try:
+            code = await self._answer_or_refuse(exchange)
+        finally:
+            entry.end(code)
+
+    async def _answer_or_refuse(self, exchange: Exchange) -> str | None:
+        """Return the error code if the gateway itself had to answer."""
         try:
             await self._answer(exchange)
         except ClientGoneError:
-            return
+            return "client_gone"
         except RefusalError as error:
             if exchange.path != "/readyz":  # a probe's "not yet" is no rejected request
                 self._metrics.rejected.labels(error.code).inc()
             await self._refuse(exchange, error)
+            return error.code
         except Exception:  # the outermost loop: a bug in one request must not be one of all
             log.exception("bug", path=exchange.path, request_id=exchange.request_id.decode())
             self._metrics.rejected.labels("internal_error").inc()
@@ -101,6 +121,8 @@ class App:
                 await exchange.refuse(
                     RefusalError("The gateway failed; the operator's log says why.")
                 )
+            return "internal_error"
+        return None
 
     async def _answer(self, exchange: Exchange) -> None:
         one_model = exchange.path.startswith(MODEL_PREFIX) and exchange.path != MODEL_PREFIX

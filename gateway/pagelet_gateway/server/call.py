@@ -67,6 +67,8 @@ class Call:
     """Counts the events of a streamed answer, once there is one."""
     usage: Usage | None = None
     """What a whole answer says it used."""
+    ttft_s: float | None = None
+    """From its arrival to the first event with a token."""
     task: asyncio.Task[None] | None = None
     cut_for: str | None = None
     """Why the gateway itself ends it early."""

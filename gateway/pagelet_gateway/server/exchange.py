@@ -40,6 +40,8 @@ class Exchange:
         headers: Request headers by lower-case name; of repeated ones the last.
         request_id: The client's, if harmless, else a new one.
         is_started: Whether the status line is sent; from then on errors cannot have a status.
+        status: Of the answer; 0 until it is sent.
+        facts: What whoever served it knows of it at its end, for the journal.
         is_complete: Whether the last byte is sent.
         extra_headers: Added to the answer, whatever it is.
         num_sends: Parts of the body whose sending began.
@@ -55,6 +57,8 @@ class Exchange:
         harmless = _SAFE_ID.fullmatch(given)
         self.request_id = given if harmless else uuid.uuid4().hex.encode()
         self.is_started = False
+        self.status = 0
+        self.facts: dict[str, Any] = {}
         self.is_complete = False
         self.extra_headers: Headers = []
         self.closes = closes
@@ -138,6 +142,7 @@ class Exchange:
         if self.closes:
             own.append((b"connection", b"close"))
         self.is_started = True
+        self.status = status
         await self._send(
             {"type": "http.response.start", "status": status, "headers": headers + own}
         )

@@ -118,7 +118,9 @@ class Mirror:
                 answer = await attempt(
                     self._session, url + call.exchange.path, body=call.body, headers=headers
                 )
-            except AttemptError:
+            except AttemptError as error:
+                if error.answer is not None:
+                    error.answer.close()
                 return Copy.FAILED
             return await _drop(answer)
 

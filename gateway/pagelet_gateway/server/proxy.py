@@ -20,6 +20,7 @@ from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.deadline import time_limit_s
 from pagelet_gateway.server.exchange import Exchange
+from pagelet_gateway.server.journal import facts_of
 from pagelet_gateway.server.mirror import Mirror
 from pagelet_gateway.server.peek import peek
 from pagelet_gateway.server.relay import BLAMES_ENGINE, CutError, end_early, relay
@@ -102,6 +103,7 @@ class Proxy:
             self._metrics.end(call.model, dealt_to)
             self._calls.discard(call)
             call.count(self._metrics)
+            call.exchange.facts = facts_of(call)
 
     def _table(self) -> RouteTable:
         if self._router.table is None:

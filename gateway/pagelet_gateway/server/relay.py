@@ -100,6 +100,7 @@ async def _relay_events(call: Call, answer: Answer, metrics: Metrics) -> None:
             now = time.monotonic()
             if not last_at:
                 ttft_s = now - call.started_at
+                call.ttft_s = ttft_s
                 metrics.ttft.labels(call.model, call.revision).observe(ttft_s)
             elif not (gate.is_done and gate.num_events == before + 1):
                 observe_itl(now - last_at)
