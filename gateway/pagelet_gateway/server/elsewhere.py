@@ -8,6 +8,7 @@ import msgspec
 
 from pagelet_gateway.core.fallback import Link
 from pagelet_gateway.core.route_table import Fallback
+from pagelet_gateway.errors import RequestError
 
 HOPS = "x-pagelet-hops"
 """How many gateways a request has passed: the one header of ours that leaves, for the gateway
@@ -32,8 +33,15 @@ def with_model(
         output_limit: Output tokens to ask for, where the other side knows no caps; None leaves
             what is asked for.
         is_chat: Whether the newer name of that field is known there.
+
+    Raises:
+        RequestError: The body is no JSON object; a fault that only shows here, since an engine
+            would have judged it.
     """
-    fields = _decode(body)
+    try:
+        fields = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"The body is not valid JSON: {error}", code="invalid_json") from None
     fields["model"] = msgspec.Raw(msgspec.json.encode(name))
     if output_limit is not None:
         newer, older = "max_completion_tokens", "max_tokens"

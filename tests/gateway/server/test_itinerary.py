@@ -1,0 +1,219 @@
+"""Where requests go when the model they ask for cannot answer: real sockets, a real gateway."""
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import pytest
+
+from gateway_faults import fails_with_500, is_overloaded, never_begins
+from gateway_process import model, post, samples, tokens
+from gateway_upstream import Upstream, Wire, answers, refuses_to_drain, resets
+
+PATH = "/v1/chat/completions"
+ASK = {"model": "m", "stream": True}
+TEXT = "one two three four five"
+DOWN = "http://127.0.0.1:1"
+
+
+async def ask(gateway, session, body=ASK, **headers):
+    return await post(session, gateway.url + PATH, body, **headers)
+
+
+async def test_canary_then_stable_then_another_model_then_elsewhere(gateway, session):
+    async with AsyncExitStack() as stack:
+        stable, second, api = [await stack.enter_async_context(Upstream()) for _ in range(3)]
+        for left, expected in (
+            ({"s": stable, "n": second, "x": api}, ("m-1", None)),
+            ({"n": second, "x": api}, ("n-1", "n")),
+            ({"x": api}, (None, "big")),
+        ):
+            url = {name: engine.url for name, engine in left.items()}
+            gateway.apply(
+                model(
+                    "m",
+                    {"m-1": (50, [url.get("s", DOWN)]), "m-2": (50, [DOWN])},
+                    fallback=[
+                        {"model": "n"},
+                        {"url": f"{url['x']}/v1", "urlModel": "big"},
+                    ],
+                ),
+                model("n", {"n-1": (100, [url.get("n", DOWN)])}),
+            )
+            for _ in range(4):
+                status, body, headers = await ask(gateway, session)
+                assert status == 200
+                assert tokens(body) == TEXT
+                found = (headers.get("x-pagelet-revision"), headers.get("x-pagelet-fallback"))
+                assert found == expected
+        assert json.loads(api.received[0].body) == {"model": "big", "stream": True}
+        counts = await samples(session, gateway, "fallbacks_total")
+        assert counts["m:refused"] + counts["m:unavailable"] >= 8
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422, 429])
+async def test_what_the_client_got_wrong_is_not_tried_elsewhere(gateway, session, status):
+    async def refuses(wire: Wire) -> None:
+        await wire.reply(status, {"error": {"message": "no", "code": "c"}})
+
+    async with Upstream(refuses) as engine, Upstream() as second:
+        gateway.apply(
+            model("m", {"m-1": (100, [engine.url])}, fallback=[{"model": "n"}]),
+            model("n", {"n-1": (100, [second.url])}),
+        )
+        for _ in range(7):
+            assert (await ask(gateway, session))[0] == status
+        assert (len(engine.received), len(second.received)) == (7, 0)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+async def test_what_an_api_elsewhere_refuses_us_is_not_the_clients_answer(gateway, session, status):
+    async def refuses(wire: Wire) -> None:
+        await wire.reply(status, {"error": {"message": "key sk-123 is wrong", "code": "theirs"}})
+
+    async with Upstream(refuses) as api:
+        link = {"url": f"{api.url}/v1", "urlModel": "big", "apiKey": "sk-123"}
+        gateway.apply(model("m", {"m-1": (100, [DOWN])}, fallback=[link]))
+        answered, body, _ = await ask(gateway, session)
+        assert answered == 503
+        assert json.loads(body)["error"]["code"] == "no_capacity"
+        assert b"sk-123" not in body
+        assert len(api.received) == 1
+
+
+async def test_an_engines_own_error_is_told_when_no_fallback_does_better(gateway, session):
+    async with Upstream(fails_with_500) as engine, Upstream(resets) as second:
+        gateway.apply(
+            model("m", {"m-1": (100, [engine.url])}, fallback=[{"model": "n"}]),
+            model("n", {"n-1": (100, [second.url])}),
+        )
+        status, body, headers = await ask(gateway, session)
+        assert (status, json.loads(body)["error"]["code"]) == (500, "internal_error")
+        assert headers["x-pagelet-revision"] == "m-1"
+        assert "x-pagelet-fallback" not in headers
+        assert (await samples(session, gateway, "requests_in_flight"))["m:"] == 0
+
+
+async def test_overload_goes_to_the_fallback_and_opens_no_circuit(gateway, session):
+    async with Upstream(is_overloaded) as engine, Upstream() as second:
+        gateway.apply(
+            model("m", {"m-1": (100, [engine.url])}, fallback=[{"model": "n"}]),
+            model("n", {"n-1": (100, [second.url])}),
+        )
+        for _ in range(20):
+            assert (await ask(gateway, session))[0] == 200
+        asked = len(engine.received)
+        assert 1 <= asked <= 6  # left alone for a second after each refusal
+        engine.script = answers
+        async with asyncio.timeout(20):
+            while len(engine.received) == asked:
+                assert (await ask(gateway, session))[0] == 200
+        assert "x-pagelet-fallback" not in (await ask(gateway, session))[2]
+
+
+async def test_an_engine_that_drains_is_waited_for_only_without_a_fallback(gateway, session):
+    async with Upstream(refuses_to_drain) as engine, Upstream() as second:
+        gateway.apply(
+            model("m", {"m-1": (100, [engine.url])}, fallback=[{"model": "n"}]),
+            model("n", {"n-1": (100, [second.url])}),
+        )
+        assert (await ask(gateway, session))[2]["x-pagelet-fallback"] == "n"
+
+
+async def test_a_fallback_has_what_is_left_of_the_time(gateway, session):
+    async with Upstream(never_begins) as engine, Upstream(never_begins) as second:
+        gateway.apply(
+            model(
+                "m",
+                {"m-1": (100, [engine.url])},
+                fallback=[{"model": "n"}],
+                requestTimeoutSeconds=30,
+            ),
+            model("n", {"n-1": (100, [second.url])}),
+        )
+        status, body, _ = await ask(gateway, session, x_request_timeout_ms="1000")
+        assert (status, json.loads(body)["error"]["code"]) == (504, "upstream_timeout")
+        first_ms = int(engine.received[0].headers["x-pagelet-deadline-ms"])
+        second_ms = int(second.received[0].headers["x-pagelet-deadline-ms"])
+        assert first_ms <= 1000
+        assert 1 <= second_ms <= 500
+
+
+async def test_a_time_limit_that_is_none_is_refused(gateway, session):
+    async with Upstream() as engine:
+        gateway.apply(model("m", {"m-1": (100, [engine.url])}))
+        status, body, _ = await ask(gateway, session, x_request_timeout_ms="soon")
+        assert (status, json.loads(body)["error"]["param"]) == (400, "x-request-timeout-ms")
+        assert engine.received == []
+
+
+async def test_a_loop_of_models_is_named(gateway, session):
+    gateway.apply(
+        model("a", {"a-1": (100, [DOWN])}, fallback=[{"model": "b"}]),
+        model("b", {"b-1": (100, [DOWN])}, fallback=[{"model": "a"}]),
+    )
+    status, body, headers = await ask(gateway, session, {"model": "a"})
+    error = json.loads(body)["error"]
+    assert (status, error["code"], headers["retry-after"]) == (503, "fallback_loop", "1")
+    assert "a → b → a" in error["message"]
+
+
+async def test_a_loop_over_gateways_ends(gateway, session):
+    api = {"url": f"{gateway.url}/v1", "urlModel": "m"}
+    gateway.apply(model("m", {"m-1": (100, [DOWN])}, fallback=[api]))
+    started = (await samples(session, gateway, "rejected_total"))[":fallback_loop"]
+    status, body, _ = await ask(gateway, session)
+    assert status in (500, 503, 508), body
+    assert (await samples(session, gateway, "rejected_total"))[":fallback_loop"] == started + 1
+    for header in ("3", "17", "-1", "x", ""):
+        status, body, _ = await ask(gateway, session, x_pagelet_hops=header)
+        assert (status, json.loads(body)["error"]["code"]) == (508, "fallback_loop")
+
+
+async def test_what_a_fallback_could_not_take_is_not_sent_there(gateway, session):
+    async with Upstream() as second:
+        gateway.apply(
+            model(
+                "m",
+                {"m-1": (100, [DOWN])},
+                fallback=[{"model": "n"}, {"url": "http://127.0.0.1:1/v1", "urlModel": "big"}],
+            ),
+            model("n", {"n-1": (100, [second.url])}, limits={"maxOutputTokens": 10}),
+        )
+        status, _, _ = await ask(gateway, session, {"model": "m", "max_tokens": 11})
+        assert status == 503
+        assert second.received == []
+        status, _, _ = await ask(gateway, session, {"model": "m", "max_tokens": 10})
+        assert status == 200
+        gateway.apply(
+            model("m", {"m-1": (100, [DOWN])}, fallback=[{"url": second.url, "urlModel": "big"}])
+        )
+        second.received.clear()
+        status, _, _ = await post(session, gateway.url + "/tokenize", {"model": "m"})
+        assert (status, second.received) == (503, [])
+
+
+async def test_an_open_circuit_answers_at_once_and_says_when_to_come_back(gateway, session):
+    async with Upstream(resets) as engine:
+        gateway.apply(
+            model(
+                "broken",
+                {"b-1": (100, [engine.url])},
+                circuitBreaker={"consecutiveErrors": 2, "openForSeconds": 1.5},
+            )
+        )
+        codes = Counter()
+        for _ in range(6):
+            status, body, headers = await ask(gateway, session, {"model": "broken"})
+            assert status == 503
+            codes[json.loads(body)["error"]["code"]] += 1
+        assert codes == {"no_capacity": 2, "circuit_open": 4}
+        assert 1 <= int(headers["retry-after"]) <= 2
+        engine.script = answers
+        asked = len(engine.received)
+        async with asyncio.timeout(20):
+            while (await ask(gateway, session, {"model": "broken"}))[0] != 200:
+                assert len(engine.received) == asked
+                await asyncio.sleep(0.05)
+        assert (await ask(gateway, session, {"model": "broken"}))[0] == 200
