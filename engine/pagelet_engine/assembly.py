@@ -62,7 +62,10 @@ def _assemble(
         target_itl_s=None if config.target_itl_ms is None else config.target_itl_ms / 1000,
     )
     admission = AdmissionLimits(
-        max_queued_tokens=config.max_queued_tokens, queue_timeout_s=config.queue_timeout_s
+        max_queued_requests=config.max_queued_requests,
+        max_queued_tokens=config.max_queued_tokens,
+        max_concurrent_requests=config.max_concurrent_requests,
+        queue_timeout_s=config.queue_timeout_s,
     )
     scheduler = Scheduler(limits, blocks, frozenset(model.config.eos_token_ids), admission)
     tables = BlockTables(

@@ -60,6 +60,12 @@ def serve(
     target_itl_ms: Annotated[
         float | None, typer.Option(help="Longest step while others decode, p99; sizes chunks.")
     ] = None,
+    max_queued_requests: Annotated[
+        int, typer.Option(help="Most sequences that may wait for their first step.")
+    ] = _ENGINE.max_queued_requests,
+    max_concurrent_requests: Annotated[
+        int | None, typer.Option(help="Most sequences waiting and running.")
+    ] = None,
     max_queued_tokens: Annotated[
         int | None, typer.Option(help="Most uncached prompt tokens that may wait.")
     ] = None,
@@ -68,9 +74,6 @@ def serve(
     ] = None,
     num_threads: Annotated[int | None, typer.Option(help="Threads for CPU arithmetic.")] = None,
     seed: Annotated[int, typer.Option(help="Seed for requests that bring none.")] = _ENGINE.seed,
-    max_queued: Annotated[
-        int, typer.Option(help="Most sequences that may wait.")
-    ] = _LISTEN.max_queued,
     metrics_port: Annotated[
         int | None, typer.Option(help="TCP port for /metrics alone; default: beside the API.")
     ] = None,
@@ -119,6 +122,8 @@ def serve(
             gpu_memory_fraction=gpu_memory_fraction,
             prefix_caching=prefix_caching,
             target_itl_ms=target_itl_ms,
+            max_queued_requests=max_queued_requests,
+            max_concurrent_requests=max_concurrent_requests,
             max_queued_tokens=max_queued_tokens,
             queue_timeout_s=queue_timeout,
             num_threads=num_threads,
@@ -128,7 +133,6 @@ def serve(
             host=host,
             port=port,
             drain_timeout_s=drain_timeout,
-            max_queued=max_queued,
             metrics_port=metrics_port,
             api_keys_file=api_keys_file,
             gateway_key_file=gateway_key_file,

@@ -67,6 +67,14 @@ class EngineConfig:
     sized by it. Lower makes streams smoother and prompts slower. None: chunks are as large as
     max_num_batched_tokens allows."""
 
+    max_queued_requests: int = 1024
+    """Most sequences that may wait for their first step; more are refused with 429, since a client
+    behind a thousand others has given up before its turn."""
+
+    max_concurrent_requests: int | None = None
+    """Most sequences waiting and running; more are refused with 429. None: no limit but those on
+    waiting and on max_num_seqs. Lower it below their sum where another engine could take over."""
+
     max_queued_tokens: int | None = None
     """Most prompt tokens that may wait, those in the prefix cache not counted; more are refused
     with 429. None: no limit but that on requests."""
@@ -98,8 +106,9 @@ class EngineConfig:
         self._check_batch()
 
     def _check_numbers(self) -> None:
-        counts = ("max_model_len", "max_num_batched_tokens", "kv_cache_bytes", "max_queued_tokens")
-        for name in (*counts, "num_threads"):
+        sizes = ("max_model_len", "max_num_batched_tokens", "kv_cache_bytes", "num_threads")
+        limits = ("max_queued_requests", "max_concurrent_requests", "max_queued_tokens")
+        for name in (*sizes, *limits):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1, or left out.")
@@ -138,10 +147,6 @@ class ServerConfig:
 
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body; above it the answer is 413 before any parsing."""
-
-    max_queued: int = 1024
-    """Most sequences that may wait for their first step; more are refused with 429, since a client
-    behind a thousand others has given up before its turn."""
 
     metrics_port: int | None = None
     """TCP port of /metrics, and then only there; None serves it beside the API."""
@@ -183,8 +188,8 @@ class ServerConfig:
         if self.on_engine_death not in ENGINE_DEATH_POLICIES:
             known = " or ".join(ENGINE_DEATH_POLICIES)
             raise ConfigError(f"on_engine_death is {self.on_engine_death!r}; choose {known}.")
-        if self.max_queued < 1 or self.max_body_bytes < 1:
-            raise ConfigError("max_queued and max_body_bytes must be at least 1.")
+        if self.max_body_bytes < 1:
+            raise ConfigError("max_body_bytes must be at least 1.")
 
     def _check_ports(self) -> None:
         for name in ("port", "metrics_port"):

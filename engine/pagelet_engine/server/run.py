@@ -81,7 +81,7 @@ class _Server:
         self._started_at = time.monotonic()
         self._service = Service(
             model_name=served_model_name(config),
-            max_queued=listen.max_queued,
+            max_queued=config.max_queued_requests,
             max_num_seqs=config.max_num_seqs,
             max_body_bytes=listen.max_body_bytes,
             created=int(time.time()),

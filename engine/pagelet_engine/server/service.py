@@ -12,12 +12,12 @@ from pagelet_engine.constraints.client import ConstraintClient
 from pagelet_engine.constraints.messages import Vocabulary
 from pagelet_engine.constraints.spec import Constraint
 from pagelet_engine.core.sampling_params import SamplingParams
-from pagelet_engine.engine_client import EngineClient
+from pagelet_engine.engine_client import MAX_UNREAD_BYTES, EngineClient
 from pagelet_engine.errors import EngineError, InvalidRequestError
 from pagelet_engine.messages import Ready
 from pagelet_engine.metrics import EngineMetrics
 from pagelet_engine.server.auth import Caller, tenant_salt
-from pagelet_engine.server.lifecycle import Lifecycle, queue_full
+from pagelet_engine.server.lifecycle import Lifecycle
 from pagelet_engine.server.prompts import PromptEncoder
 from pagelet_engine.server.text_stream import RequestTimer, TextOptions, TextStream
 from pagelet_engine.server.writer import Pace
@@ -26,6 +26,9 @@ from pagelet_engine.terms import Terms
 from pagelet_engine.text.vocabulary import TextModel
 
 _NO_TERMS = Terms()
+_MAX_ARRIVING = 256
+"""Requests in flight beyond what the engine process takes: being read, tokenized or refused. It is
+the engine process that refuses, since it alone knows when another try may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Service:
 
         Args:
             model_name: What clients call the model.
-            max_queued: Most sequences that may wait.
+            max_queued: Most sequences that may wait in the engine process, which refuses more.
             max_num_seqs: Most sequences in one step; as many more may be in flight.
             max_body_bytes: Largest request body.
             pace: How long silences on a stream may last.
@@ -73,7 +76,7 @@ class Service:
         self.created = created
         self.pace = pace or Pace()
         self.metrics = EngineMetrics(model_name)
-        self.lifecycle = Lifecycle(max_requests=max_queued + max_num_seqs)
+        self.lifecycle = Lifecycle(max_requests=max_queued + max_num_seqs + _MAX_ARRIVING)
         self.engine: EngineClient | None = None
         self.loaded: LoadedModel | None = None
         self.constraints = ConstraintClient(
@@ -84,7 +87,6 @@ class Service:
         self.is_stuck = False
         """Whether the engine process has been silent for too long; the watchdog says so."""
         self.stage = "starting the engine process"
-        self._max_queued = max_queued
         # Of this process only: cached blocks do not outlive the engine process either.
         self._salt_secret = secrets.token_bytes(32)
 
@@ -153,17 +155,13 @@ class Service:
             terms: From `terms_of`, as of `arrived_at`.
 
         Raises:
-            RefusedError: 429, too many sequences are waiting.
             EngineDeadError: The engine process is gone.
         """
         assert self.engine is not None, "requests are admitted only once the engine runs"
-        num_waiting = self.engine.num_open - self.engine.stats.num_running
-        if num_waiting + len(prompts) > self._max_queued:
-            raise queue_full()
         spent_s = asyncio.get_running_loop().time() - arrived_at
         left = terms.after(spent_s)
         return [
-            self._stream(prompt, sampling, option, arrived_at, constraint, left)
+            self._stream(prompt, sampling, option, arrived_at, constraint, left, len(prompts))
             for prompt, sampling, option in zip(prompts, samplings, options, strict=True)
         ]
 
@@ -246,10 +244,17 @@ class Service:
         arrived_at: float,
         constraint: str | None,
         terms: Terms,
+        num_streams: int,
     ) -> TextStream:
         assert self.engine is not None, "see submit"
         return TextStream(
-            self.engine.submit(prompt, sampling, constraint=constraint, terms=terms),
+            self.engine.submit(
+                prompt,
+                sampling,
+                constraint=constraint,
+                terms=terms,
+                max_unread_bytes=MAX_UNREAD_BYTES // num_streams,
+            ),
             self.model().text.tokenizer,
             sampling,
             options,

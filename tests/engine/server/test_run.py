@@ -187,19 +187,6 @@ def test_a_missing_model_file_is_named():
         assert "/nonexistent/model.gguf" in server.lines[-1]
 
 
-def test_a_full_queue_is_refused_with_429_and_a_time_to_come_back():
-    arguments = (*SLOW, "--max-num-seqs", "1")
-    with echo_server(*arguments, listen={"max_queued": 2}) as server:
-        url = server.wait_ready()
-        with stream(url, TEXT, body(max_tokens=1000)) as running:
-            next(running)
-            refused = request(url, "POST", TEXT, body(prompt=["a", "b", "c"]))
-            assert (refused.status, refused.json["error"]["code"]) == (429, "rate_limit_exceeded")
-            assert refused.json["error"]["type"] == "rate_limit_error"
-            assert refused.headers["retry-after"] == "2"
-            assert next(running)
-
-
 def test_a_clients_request_id_is_repeated_if_harmless():
     with echo_server() as server:
         url = server.wait_ready()
