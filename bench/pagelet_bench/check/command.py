@@ -57,7 +57,7 @@ def check(options: CheckOptions) -> int:
     try:
         probes = select(options.only)
         check_writable(options.json_path, options.markdown_path)
-        reports = [asyncio.run(_report(e, probes, options)) for e in options.endpoints]
+        reports = asyncio.run(_reports(probes, options))
     except BenchError as error:
         print(f"pagelet check: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -66,6 +66,12 @@ def check(options: CheckOptions) -> int:
     sys.stdout.write(text(reports))
     _save(options, reports, started_at)
     return EXIT_FAILS if any(report.failing for report in reports) else EXIT_OK
+
+
+async def _reports(probes: Sequence[Probe], options: CheckOptions) -> list[EndpointReport]:
+    """Ask all endpoints at the same time, each its requests one after the other."""
+    asking = [_report(endpoint, probes, options) for endpoint in options.endpoints]
+    return list(await asyncio.gather(*asking))
 
 
 async def _report(
