@@ -95,6 +95,9 @@ def serve(
     watchdog: Annotated[
         float, typer.Option(help="Longest silence of the engine process, seconds.")
     ] = _LISTEN.watchdog_s,
+    reasoning_parser: Annotated[
+        str, typer.Option(help="How thoughts are found: auto, none, qwen3 or deepseek_r1.")
+    ] = _LISTEN.reasoning_parser,
     on_engine_death: Annotated[
         str, typer.Option(help="exit, or restart the engine process.")
     ] = _LISTEN.on_engine_death,
@@ -140,6 +143,7 @@ def serve(
             keep_alive_s=keep_alive,
             slow_reader_s=slow_reader_timeout,
             watchdog_s=watchdog,
+            reasoning_parser=reasoning_parser,
             on_engine_death=on_engine_death,
         )
     except ConfigError as error:

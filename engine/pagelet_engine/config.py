@@ -12,6 +12,7 @@ from pagelet_engine.errors import ConfigError
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
 ENGINE_DEATH_POLICIES = ("exit", "restart")
+REASONING_PARSERS = ("auto", "none", "qwen3", "deepseek_r1")
 BLOCK_SIZES = (8, 16, 32, 64, 128)
 
 
@@ -172,6 +173,11 @@ class ServerConfig:
     """An engine process silent for longer is stuck: not ready, and ended a little later. Above the
     longest step, a full prefill batch of a large model on a small CPU."""
 
+    reasoning_parser: str = "auto"
+    """How thoughts are told from answers; the names are vLLM's. qwen3 looks for `<think>` at the
+    output's beginning, deepseek_r1 takes an output without it for a thought up to `</think>`, none
+    leaves all in the answer; auto is qwen3 for models whose template or vocabulary has the tags."""
+
     on_engine_death: str = "exit"
     """exit leaves the restart to whoever supervises this process, restart does it here, which keeps
     the port and the metrics, up to 5 times in 10 minutes."""
@@ -188,6 +194,11 @@ class ServerConfig:
         if self.on_engine_death not in ENGINE_DEATH_POLICIES:
             known = " or ".join(ENGINE_DEATH_POLICIES)
             raise ConfigError(f"on_engine_death is {self.on_engine_death!r}; choose {known}.")
+        if self.reasoning_parser not in REASONING_PARSERS:
+            known = ", ".join(REASONING_PARSERS)
+            raise ConfigError(
+                f"reasoning_parser is {self.reasoning_parser!r}; choose one of {known}."
+            )
         if self.max_body_bytes < 1:
             raise ConfigError("max_body_bytes must be at least 1.")
 

@@ -177,7 +177,7 @@ class _Server:
             ConfigError: Either cannot be done as configured.
             EngineDeadError: The engine process died while loading.
         """
-        text = _in_daemon_thread(lambda: _load_text(self._config))
+        text = _in_daemon_thread(lambda: _load_text(self._config, self._listen.reasoning_parser))
         ready = asyncio.create_task(engine.wait_ready())
         try:
             # gather gives the first error at once, whichever side it is on.
@@ -251,10 +251,11 @@ def _keys(listen: ServerConfig) -> KeyRing:
     return KeyRing(*(None if file is None else Path(file) for file in files))
 
 
-def _load_text(config: EngineConfig) -> TextModel:
+def _load_text(config: EngineConfig, reasoning_parser: str) -> TextModel:
     if is_dummy(config.model):
-        return load_text_model(config.model, None)
-    return load_text_model(config.model, resolve_source(config.model, config.revision))
+        return load_text_model(config.model, None, reasoning_parser=reasoning_parser)
+    path = resolve_source(config.model, config.revision)
+    return load_text_model(config.model, path, reasoning_parser=reasoning_parser)
 
 
 def _in_daemon_thread(work: Callable[[], Result]) -> "asyncio.Future[Result]":

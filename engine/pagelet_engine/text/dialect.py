@@ -60,7 +60,7 @@ def dialect_of(
         reads_tools: Whether the template tells the model of tools by itself.
         control_id: From a text to the id of the control token written so, or None.
         has_token: Whether a text is one token of the vocabulary.
-        reasoning_parser: One of `reasoning.PARSERS`.
+        reasoning_parser: One of `config.REASONING_PARSERS`.
     """
     knows = CLOSE in (template or "") or has_token(CLOSE)
     thinks = reasoning_parser in ("qwen3", "deepseek_r1") or (reasoning_parser == "auto" and knows)

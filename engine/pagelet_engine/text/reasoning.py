@@ -12,10 +12,6 @@ import enum
 from pagelet_engine.text.detokenizer import StopStrings
 
 OPEN, CLOSE = "<think>", "</think>"
-PARSERS = ("auto", "none", "qwen3", "deepseek_r1")
-"""How a server may be told to read thoughts; the names are vLLM's. deepseek_r1 takes an output
-that begins without a tag for a thought, qwen3 for an answer; auto is qwen3 for models that know the
-tags."""
 
 
 class Thinking(enum.Enum):

@@ -65,7 +65,7 @@ def load_text_model(source: str, path: Path | None, *, reasoning_parser: str = "
     Args:
         source: The model as configured; `dummy://` sources get a byte-level tokenizer.
         path: Its .gguf file or folder; None for `dummy://`.
-        reasoning_parser: One of `reasoning.PARSERS`.
+        reasoning_parser: One of `config.REASONING_PARSERS`.
 
     Raises:
         ModelLoadError: A file or field is missing, malformed, or of a kind not known here.
