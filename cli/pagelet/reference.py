@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from pagelet_engine.series import ALL_SERIES
 from pagelet_gateway.metrics import Metrics as GatewayMetrics
+from pagelet_gateway.tenant_metrics import TenantMetrics
 from pagelet_operator.kube.metrics import Metrics as OperatorMetrics
 
 PAGE = "docs/reference/metrics.md"
@@ -43,7 +44,7 @@ def page() -> str:
     """Return the whole page."""
     parts = {
         "Engine": engine_rows(),
-        "Gateway": registry_rows(GatewayMetrics().registry),
+        "Gateway": registry_rows(_gateway()),
         "Operator": registry_rows(OperatorMetrics()._registry),
     }
     return _HEAD + "".join(_section(title, rows) for title, rows in parts.items())
@@ -55,6 +56,12 @@ def engine_rows() -> list[Row]:
         Row(series.name, series.kind, ("model_name", *series.labels), series.help)
         for series in ALL_SERIES
     ]
+
+
+def _gateway() -> CollectorRegistry:
+    registry = GatewayMetrics().registry
+    TenantMetrics(registry)
+    return registry
 
 
 def registry_rows(registry: CollectorRegistry) -> list[Row]:

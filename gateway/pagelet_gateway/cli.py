@@ -53,6 +53,9 @@ def gateway(
     quota_store_failure: Annotated[
         str, typer.Option(help="While the store is gone: local (a share each), open or closed.")
     ] = "local",
+    quota_store_timeout: Annotated[
+        float, typer.Option(help="Longest wait of a request for the store, seconds.")
+    ] = 0.5,
     drain_timeout: Annotated[
         float, typer.Option(help="Longest wait for open streams after SIGTERM, seconds.")
     ] = 300.0,
@@ -97,6 +100,7 @@ def gateway(
             replicas_service=replicas_service,
             quota_store=quota_store,
             quota_store_failure=quota_store_failure,
+            quota_store_timeout_s=quota_store_timeout,
             drain_timeout_s=drain_timeout,
             drain_delay_s=drain_delay,
             access_log=access_log,

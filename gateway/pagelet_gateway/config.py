@@ -45,6 +45,9 @@ class GatewayConfig:
     quota_store_failure: str = "local"
     """What holds while the store is gone: local, open or closed."""
 
+    quota_store_timeout_s: float = 0.5
+    """Longest wait of a request for the store; it is near and answers within a millisecond."""
+
     drain_timeout_s: float = 300.0
     """Longest wait for streams in flight after SIGTERM; then they end with an error event."""
 
@@ -99,6 +102,7 @@ class GatewayConfig:
             "max_body_bytes",
             "max_attempts",
             "replicas",
+            "quota_store_timeout_s",
             "body_timeout_s",
             "connect_timeout_s",
             "head_timeout_s",

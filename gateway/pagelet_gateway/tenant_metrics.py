@@ -35,6 +35,11 @@ class TenantMetrics:
             labels,
             registry=registry,
         )
+        self.store_errors = Counter(
+            "pagelet_gateway_quota_store_errors_total",
+            "Calls to the quota store that failed.",
+            registry=registry,
+        )
         self._flying: Tally[Key] = Tally()
         self._labelled: set[Key] = set()
 

@@ -4,30 +4,31 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from prometheus_client import CollectorRegistry
-
 from pagelet_gateway.errors import ConfigError
 from pagelet_gateway.server.quotas import LocalQuotas, Quotas
 from pagelet_gateway.server.replicas import Replicas
+from pagelet_gateway.tenant_metrics import TenantMetrics
 
 
 @contextlib.asynccontextmanager
 async def open_quotas(
-    registry: CollectorRegistry,
+    metrics: TenantMetrics,
     *,
     replicas: int,
     service: str | None,
     store: str | None,
     on_failure: str,
+    timeout_s: float,
 ) -> AsyncIterator[Quotas]:
     """Keep quotas inside the block.
 
     Args:
-        registry: For the store's series.
+        metrics: Counts the store's failures.
         replicas: How many gateways are live, while `service` does not say.
         service: Name whose addresses are counted as replicas.
         store: URL of a Valkey or Redis server; None for a share per replica.
         on_failure: What holds while the store is gone; an `OnFailure`.
+        timeout_s: Longest wait for the store.
 
     Raises:
         ConfigError: The store cannot be used as configured.
@@ -39,7 +40,7 @@ async def open_quotas(
         if store is None:
             yield local
             return
-        async with _stored(local, registry, store, on_failure) as quotas:
+        async with _stored(local, metrics, store, on_failure, timeout_s) as quotas:
             yield quotas
     finally:
         counting.cancel()
@@ -47,7 +48,7 @@ async def open_quotas(
 
 @contextlib.asynccontextmanager
 async def _stored(
-    local: LocalQuotas, registry: CollectorRegistry, url: str, on_failure: str
+    local: LocalQuotas, metrics: TenantMetrics, url: str, on_failure: str, timeout_s: float
 ) -> AsyncIterator[Quotas]:
     try:
         from pagelet_gateway.server.quota_store import OnFailure, StoredQuotas
@@ -59,7 +60,8 @@ async def _stored(
         choices = ", ".join(OnFailure)
         raise ConfigError(f"quota store failure is {on_failure!r}; choose one of {choices}.")
     try:
-        quotas = StoredQuotas(url, OnFailure(on_failure), local, registry)
+        chosen = OnFailure(on_failure)
+        quotas = StoredQuotas(url, chosen, local, metrics.store_errors, timeout_s=timeout_s)
     except ValueError:  # its message would repeat the URL, and a password with it
         raise ConfigError(
             "the quota store's URL must be redis://HOST:PORT/DB, rediss:// or unix://."

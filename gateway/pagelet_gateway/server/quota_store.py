@@ -2,7 +2,7 @@
 
 One round trip per admission. When the server is gone the configured answer holds (a local share,
 everything, or nothing), and it is asked again after a moment; no request waits for it longer
-than `TIMEOUT_S`. A gateway that dies leaves its places taken until their leases end.
+than its timeout. A gateway that dies leaves its places taken until their leases end.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import Counter
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -28,9 +28,6 @@ from pagelet_gateway.server.quota_scripts import ADMIT, SETTLE
 from pagelet_gateway.server.quotas import Grant, LocalQuotas
 
 log = structlog.get_logger("pagelet.gateway")
-
-TIMEOUT_S = 0.25
-"""Longest wait for the server; it is near and answers within a millisecond."""
 
 REST_S = 1.0
 """After a failure: how long the server is not asked, so that an outage costs one request a
@@ -75,7 +72,13 @@ class StoredQuotas:
     """Accounts in a common server."""
 
     def __init__(
-        self, url: str, on_failure: OnFailure, local: LocalQuotas, registry: CollectorRegistry
+        self,
+        url: str,
+        on_failure: OnFailure,
+        local: LocalQuotas,
+        failures: Counter,
+        *,
+        timeout_s: float,
     ) -> None:
         """Prepare; the first request connects.
 
@@ -83,7 +86,8 @@ class StoredQuotas:
             url: redis://, rediss:// or unix://, with a password if need be; it is not logged.
             on_failure: What holds while the server is gone.
             local: Decides then, with LOCAL.
-            registry: Where failures are counted.
+            failures: Counts calls that failed.
+            timeout_s: Longest wait for the server.
 
         Raises:
             ValueError: The URL is not one.
@@ -91,24 +95,21 @@ class StoredQuotas:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
-            timeout=TIMEOUT_S,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
         self._client: Redis = Redis.from_pool(pool)
         self._admit = self._client.register_script(ADMIT)
         self._settle = self._client.register_script(SETTLE)
+        self._timeout_s = timeout_s
         self._on_failure = on_failure
         self._local = local
         self._rests_until = 0.0
         self._is_gone = False
         self._settling: set[asyncio.Task[None]] = set()
-        self._failures = Counter(
-            "pagelet_gateway_quota_store_errors_total",
-            "Calls to the quota store that failed.",
-            registry=registry,
-        )
+        self._failures = failures
 
     async def admit(self, scopes: Sequence[Scope], tokens: int, lease_s: float) -> Grant | Refused:
         """Ask the server, or decide without it while it is gone.
@@ -144,7 +145,7 @@ class StoredQuotas:
     async def close(self) -> None:
         """Wait a moment for settlements under way, then close the connections."""
         if self._settling:
-            await asyncio.wait(self._settling, timeout=2 * TIMEOUT_S)
+            await asyncio.wait(self._settling, timeout=2 * self._timeout_s)
         for task in self._settling:
             task.cancel()
         await self._client.aclose()

@@ -75,17 +75,19 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     metrics, router = Metrics(), Router(uuid.uuid4().hex)
     live_table = LiveTable(router, metrics)
     journal = open_journal(os.environ, access_log=config.access_log)
+    tenant_metrics = TenantMetrics(metrics.registry)
     accounts = open_quotas(
-        metrics.registry,
+        tenant_metrics,
         replicas=config.replicas,
         service=config.replicas_service,
         store=config.quota_store,
         on_failure=config.quota_store_failure,
+        timeout_s=config.quota_store_timeout_s,
     )
     connections = open_session(connect_timeout_s=config.connect_timeout_s)
     async with connections as session, accounts as quotas:
         gatekeeper = Gatekeeper(require_keys=config.require_keys)
-        admission = Admission(quotas, TenantMetrics(metrics.registry))
+        admission = Admission(quotas, tenant_metrics)
         sender = Sender(router, session)
         attempts = Attempts(config, router, live_table, sender, metrics)
         mirror = Mirror(router, quotas, session, metrics)

@@ -5,8 +5,9 @@ from pagelet_gateway.errors import ConfigError
 from pagelet_gateway.server.quota_opening import open_quotas
 from pagelet_gateway.server.quota_store import StoredQuotas
 from pagelet_gateway.server.quotas import LocalQuotas
+from pagelet_gateway.tenant_metrics import TenantMetrics
 
-USUAL = {"replicas": 1, "service": None, "store": None, "on_failure": "local"}
+USUAL = {"replicas": 1, "service": None, "store": None, "on_failure": "local", "timeout_s": 1}
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ USUAL = {"replicas": 1, "service": None, "store": None, "on_failure": "local"}
     ],
 )
 async def test_quotas_are_kept_where_configured(fields, kind):
-    async with open_quotas(CollectorRegistry(), **{**USUAL, **fields}) as quotas:
+    async with open_quotas(TenantMetrics(CollectorRegistry()), **{**USUAL, **fields}) as quotas:
         assert isinstance(quotas, kind)
 
 
@@ -31,6 +32,6 @@ async def test_quotas_are_kept_where_configured(fields, kind):
 )
 async def test_what_cannot_be_is_refused_without_repeating_a_password(fields, part):
     with pytest.raises(ConfigError, match=part) as refusal:
-        async with open_quotas(CollectorRegistry(), **{**USUAL, **fields}):
+        async with open_quotas(TenantMetrics(CollectorRegistry()), **{**USUAL, **fields}):
             pass
     assert "secret" not in str(refusal.value)

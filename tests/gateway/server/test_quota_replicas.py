@@ -52,9 +52,13 @@ async def admitted(gateways, session, engine, shares):
 
 
 async def test_with_a_store_a_quota_holds_however_skewed_the_clients_are(tmp_path, session):
-    with StoreServer(tmp_path) as store, three(tmp_path, "--quota-store", store.url) as gateways:
+    patience = ("--quota-store-timeout", "20")
+    with (
+        StoreServer(tmp_path) as store,
+        three(tmp_path, "--quota-store", store.url, *patience) as gateways,
+    ):
         async with Upstream(uses(1, 1)) as engine:
-            count = await admitted(gateways, session, engine, (640, 120, 40))
+            count = await admitted(gateways, session, engine, (580, 100, 40))
             assert QUOTA - TOLERANCE <= count <= QUOTA
             assert len(engine.received) == count
 
@@ -62,5 +66,5 @@ async def test_with_a_store_a_quota_holds_however_skewed_the_clients_are(tmp_pat
 async def test_without_a_store_a_quota_holds_for_even_clients(tmp_path, session):
     with three(tmp_path, "--replicas", "3") as gateways:
         async with Upstream(uses(1, 1)) as engine:
-            count = await admitted(gateways, session, engine, (280, 280, 280))
+            count = await admitted(gateways, session, engine, (240, 240, 240))
             assert QUOTA - TOLERANCE <= count <= QUOTA

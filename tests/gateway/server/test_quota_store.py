@@ -12,6 +12,7 @@ from pagelet_gateway.errors import UnavailableError
 from pagelet_gateway.server import quota_store
 from pagelet_gateway.server.quota_store import OnFailure, StoredQuotas, StoredTicket
 from pagelet_gateway.server.quotas import LocalQuotas
+from pagelet_gateway.tenant_metrics import TenantMetrics
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,8 @@ def store(tmp_path_factory):
 
 
 def quotas(url: str, on_failure: OnFailure = OnFailure.LOCAL) -> StoredQuotas:
-    return StoredQuotas(url, on_failure, LocalQuotas(lambda: 2), CollectorRegistry())
+    metrics = TenantMetrics(CollectorRegistry())
+    return StoredQuotas(url, on_failure, LocalQuotas(lambda: 2), metrics.store_errors, timeout_s=20)
 
 
 def scope(name: str, concurrent=None, requests=None, tokens=None) -> Scope:
