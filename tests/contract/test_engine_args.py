@@ -23,6 +23,7 @@ some_settings = st.fixed_dictionaries(
         "maxNumBatchedTokens": st.integers(4096, 1_048_576),
         "kvCacheMemory": st.sampled_from(["1Gi", "512Mi", "1000000", "2G", "4Ti", "64Ki"]),
         "gpuMemoryFraction": st.floats(0.01, 0.99),
+        "targetItl": st.sampled_from(["1ms", "50ms", "1s500ms", "2m"]),
     },
 )
 IN_ENGINE = {
@@ -57,6 +58,8 @@ def test_what_the_resource_says_is_what_the_engine_hears(engine, revision):
     for field, value in engine.items():
         if field in IN_ENGINE:
             assert getattr(config, IN_ENGINE[field]) == value
+    expected_ms = {"1ms": 1.0, "50ms": 50.0, "1s500ms": 1500.0, "2m": 120_000.0}
+    assert config.target_itl_ms == expected_ms.get(engine.get("targetItl"))
 
 
 def test_the_defaults_of_resource_and_engine_are_the_same():

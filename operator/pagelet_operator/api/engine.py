@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from pagelet_operator.api.quantities import Memory
+from pagelet_operator.api.quantities import Latency, Memory
 from pagelet_operator.api.wire import WireModel, cel_rule
 
 SOURCE_PATTERN = r"^(hf|file|pvc|package|dummy)://.+$"
@@ -169,6 +169,15 @@ class EngineSettings(WireModel):
         description=(
             "Share of the GPU's memory for weights, activations and KV cache. The rest is for "
             "the driver and fragmentation."
+        ),
+    )
+
+    target_itl: Latency | None = Field(
+        default=None,
+        description=(
+            "Longest step while sequences decode, at the 99th percentile, e.g. 50ms: prompt chunks "
+            "are sized by it. Lower makes streams smoother and prompts slower. Default: none; a "
+            "chunk may fill maxNumBatchedTokens."
         ),
     )
 

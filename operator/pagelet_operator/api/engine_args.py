@@ -5,7 +5,7 @@ version of the operator restarts nothing. Where to listen is the caller's to add
 """
 
 from pagelet_operator.api.engine import EngineSettings
-from pagelet_operator.api.quantities import memory_bytes
+from pagelet_operator.api.quantities import memory_bytes, seconds
 from pagelet_operator.api.spec import ModelDeploymentSpec
 
 _FLAGS = {
@@ -17,6 +17,7 @@ _FLAGS = {
     "max_num_batched_tokens": "--max-num-batched-tokens",
     "kv_cache_memory": "--kv-cache-memory",
     "gpu_memory_fraction": "--gpu-memory-fraction",
+    "target_itl": "--target-itl-ms",
 }
 """Flag of each engine setting; `image` chooses the container and is no argument."""
 
@@ -40,5 +41,7 @@ def engine_args(spec: ModelDeploymentSpec, name: str) -> list[str]:
 
 
 def _shown(field: str, value: object) -> str:
-    # Plain bytes mean the same to every parser; Kubernetes' suffixes need not.
-    return str(memory_bytes(str(value))) if field == "kv_cache_memory" else str(value)
+    # Plain numbers mean the same to every parser; Kubernetes' suffixes need not.
+    if field == "kv_cache_memory":
+        return str(memory_bytes(str(value)))
+    return f"{seconds(str(value)) * 1000:g}" if field == "target_itl" else str(value)

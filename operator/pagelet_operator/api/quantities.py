@@ -71,6 +71,11 @@ def _checked_timeout(value: str) -> str:
     return value
 
 
+def _checked_latency(value: str) -> str:
+    bounded_seconds(value, 0.001)
+    return value
+
+
 def _duration_schema(at_least: str) -> WithJsonSchema:
     rule = f"duration(self) >= duration('{at_least}') && duration(self) <= duration('8760h')"
     return WithJsonSchema(
@@ -103,6 +108,8 @@ def _checked_quantity(value: object) -> object:
 Duration = Annotated[str, AfterValidator(_checked_duration), _duration_schema("0s")]
 Timeout = Annotated[str, AfterValidator(_checked_timeout), _duration_schema("1s")]
 """A duration after which something is given up, so never nothing."""
+Latency = Annotated[str, AfterValidator(_checked_latency), _duration_schema("1ms")]
+"""A duration that something may take, so never nothing."""
 Memory = Annotated[
     str,
     AfterValidator(_checked_memory),

@@ -37,6 +37,7 @@ def test_every_engine_setting_but_the_image_becomes_a_flag():
         "maxNumBatchedTokens": 1024,
         "kvCacheMemory": "2Gi",
         "gpuMemoryFraction": 0.5,
+        "targetItl": "80ms",
     }
     assert changed.keys() == {field.alias for field in EngineSettings.model_fields.values()}
     assert engine_args(spec(**changed), "chat")[2:] == [
@@ -48,6 +49,7 @@ def test_every_engine_setting_but_the_image_becomes_a_flag():
         "--max-num-batched-tokens=1024",
         "--kv-cache-memory=2147483648",
         "--gpu-memory-fraction=0.5",
+        "--target-itl-ms=80",
     ]
 
 
