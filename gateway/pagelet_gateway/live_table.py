@@ -23,6 +23,7 @@ class LiveTable:
         self._router = router
         self._metrics = metrics
         self._changed = asyncio.Event()
+        metrics.circuits.watch(router.guard.states)
 
     def offer(self, raw: bytes | Mapping[str, Any] | RouteTable) -> bool:
         """Obey a new table, or refuse it with one log line and go on with the last good one.
@@ -47,6 +48,7 @@ class LiveTable:
         self._router.apply(table)
         self._export(table)
         log.info("route table obeyed", **_changes(before, table))
+        self._warn_of_chains(table)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         return True
@@ -59,6 +61,14 @@ class LiveTable:
         except TimeoutError:
             return False
         return True
+
+    def _warn_of_chains(self, table: RouteTable) -> None:
+        for name in table.models:
+            chain = self._router.fallbacks(name)
+            if chain.loop:
+                log.warning("fallbacks form a loop", model=name, loop=" → ".join(chain.loop))
+            if chain.unknown:
+                log.warning("fallbacks name no model", model=name, unknown=list(chain.unknown))
 
     def _export(self, table: RouteTable) -> None:
         self._metrics.table_models.set(len(table.models))

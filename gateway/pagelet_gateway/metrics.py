@@ -20,6 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import HistogramMetricFamily
 
+from pagelet_gateway.circuits import CircuitStates
 from pagelet_gateway.shares import ObservedShares
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -179,6 +180,8 @@ class Metrics:
         self._add_table_series()
         self.shares = ObservedShares()
         self.registry.register(self.shares)
+        self.circuits = CircuitStates()
+        self.registry.register(self.circuits)
         self._routes: set[tuple[str, str]] = set()
         self._labelled: set[tuple[str, str]] = set()
         self._flying: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -219,10 +222,16 @@ class Metrics:
             self.weight.labels(model, revision).set(weight)
             self.generation.labels(model).set(generation)
         flying = {key for key, count in self._flying.items() if count}
-        for key in self._labelled - routes.keys() - self._routes - flying:
+        known = set(routes) | {(model, FALLBACK) for model, _ in routes}
+        for key in self._labelled - known - self._routes - flying:
             self._forget(*key)
-        self._labelled -= self._labelled - routes.keys() - self._routes - flying
-        self._routes = set(routes)
+        self._labelled -= self._labelled - known - self._routes - flying
+        self._routes = known
+
+    def fell_back(self, model: str, to: str, reason: str) -> None:
+        """Count an attempt at something else in place of `model`."""
+        self._labelled.add((model, FALLBACK))
+        self.fallbacks.labels(model, to, reason).inc()
 
     def begin(self, model: str, revision: str) -> None:
         """Count a request as in flight."""

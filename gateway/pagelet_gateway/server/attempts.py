@@ -56,7 +56,7 @@ class Attempts:
         call.verdicts = Verdicts(self._router.guard)
         target = self._itinerary.first(call, call.started_at)
         if target is not None and target.link is not None:
-            self._metrics.fallbacks.labels(call.model, target.link.name, "unavailable").inc()
+            self._metrics.fell_back(call.model, target.link.name, "unavailable")
         try:
             while target is not None:
                 try:
@@ -176,7 +176,7 @@ class Attempts:
             return None
         self._metrics.retries.labels(call.model, failure).inc()
         if target.link is not None:
-            self._metrics.fallbacks.labels(call.model, target.link.name, failure).inc()
+            self._metrics.fell_back(call.model, target.link.name, failure)
         return target
 
     def _pay(self, call: Call, target: Target, failure: Failure) -> bool:

@@ -162,25 +162,27 @@ def ambiguity(headers: list[tuple[bytes, bytes]], version: str) -> str | None:
     for name in _ONCE:
         if names.count(name) > 1:
             return f"{name.decode()} occurs twice"
-    found = dict(headers)
-    coding = found.get(b"transfer-encoding")
-    if coding is not None:
-        if b"content-length" in found:
-            return "content-length beside transfer-encoding"
-        if coding.lower() != b"chunked":
-            return "a transfer-encoding other than chunked"
-        if version == "1.0":
-            return "transfer-encoding in HTTP/1.0"
-    length = found.get(b"content-length")
-    if length is not None and not length.isdigit():
-        return "a content-length that is no number"
-    if b"upgrade" in found:
-        return "an upgrade to another protocol"
     if version not in ("1.0", "1.1"):
         return "an unknown version"
-    if version == "1.1" and b"host" not in found:
+    if version == "1.1" and b"host" not in names:
         return "no host"
-    return None
+    if b"upgrade" in names:
+        return "an upgrade to another protocol"
+    return _framing(dict(headers), version)
+
+
+def _framing(found: dict[bytes, bytes], version: str) -> str | None:
+    """What is unclear about where the body ends."""
+    coding, length = found.get(b"transfer-encoding"), found.get(b"content-length")
+    if length is not None and not length.isdigit():
+        return "a content-length that is no number"
+    if coding is None:
+        return None
+    if length is not None:
+        return "content-length beside transfer-encoding"
+    if version == "1.0":
+        return "transfer-encoding in HTTP/1.0"
+    return None if coding.lower() == b"chunked" else "a transfer-encoding other than chunked"
 
 
 def max_connections() -> int:

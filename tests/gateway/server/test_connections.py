@@ -187,6 +187,25 @@ def test_usual_heads_are_clear(version):
     assert ambiguity([(b"host", b"a")], version) is None
 
 
+UNCLEAR = [
+    ([(b"content-length", b"3"), (b"content-length", b"3")], "1.0"),
+    ([(b"content-length", b"+3")], "1.0"),
+    ([(b"content-length", b"")], "1.0"),
+    ([(b"transfer-encoding", b"chunked"), (b"host", b"a"), (b"content-length", b"3")], "1.1"),
+    ([(b"transfer-encoding", b"gzip"), (b"host", b"a")], "1.1"),
+    ([(b"transfer-encoding", b"chunked")], "1.0"),
+    ([(b"upgrade", b"h2c"), (b"host", b"a")], "1.1"),
+    ([(b"accept", b"a")], "1.1"),
+    ([(b"host", b"a")], "2.0"),
+    ([(b"authorization", b"a"), (b"authorization", b"b")], "1.0"),
+]
+
+
+@pytest.mark.parametrize(("head", "version"), UNCLEAR)
+def test_unclear_heads_are_told_apart_from_usual_ones(head, version):
+    assert ambiguity(head, version)
+
+
 async def test_heads_and_bodies_that_trickle_end_in_time_beside_a_sound_stream(tmp_path, session):
     async with Upstream(streams(*"abcdefgh", pause_s=0.3)) as engine:
         with GatewayProcess(tmp_path, "--head-timeout", "1") as gateway:

@@ -217,3 +217,25 @@ async def test_an_open_circuit_answers_at_once_and_says_when_to_come_back(gatewa
                 assert len(engine.received) == asked
                 await asyncio.sleep(0.05)
         assert (await ask(gateway, session, {"model": "broken"}))[0] == 200
+
+
+async def test_what_is_left_alone_is_told_in_series_and_chains_that_fail_in_the_log(
+    gateway, session
+):
+    async with Upstream(resets) as bad, Upstream() as good:
+        gateway.apply(
+            model(
+                "told",
+                {"t-1": (100, [bad.url, good.url])},
+                circuitBreaker={"consecutiveErrors": 1},
+                fallback=[{"model": "told"}, {"model": "missing"}],
+            )
+        )
+        assert (await samples(session, gateway, "endpoints_ejected"))["told:"] == 0
+        for _ in range(4):
+            assert (await ask(gateway, session, {"model": "told"}))[0] == 200
+        assert (await samples(session, gateway, "endpoints_ejected"))["told:"] == 1
+        assert (await samples(session, gateway, "breaker_state"))["told:"] == 0
+        assert len(bad.received) == 1
+        assert gateway.log("fallbacks form a loop")[-1]["loop"] == "told → told"
+        assert gateway.log("fallbacks name no model")[-1]["unknown"] == ["missing"]
