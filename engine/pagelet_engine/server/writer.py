@@ -1,8 +1,9 @@
 """The writing end of a stream: comments while there is nothing to say, an end to slow readers.
 
-What one reader has not taken yet is bounded: 128 KiB in the kernel, 64 KiB in uvicorn, the chunk
-being written, and the tokens of the time-out below as ids. Whoever is slower for longer is cut
-off; all the while nobody else waits, as every stream has a task of its own.
+What one reader has not taken yet is bounded by 256 KiB: 128 in the kernel, 64 in uvicorn, then the
+event being written and 16 of tokens, beyond which the engine holds the sequence back (see
+`generation`). Whoever is slower for longer than the time-out below is cut off; all the while nobody
+else waits, as every stream has a task of its own.
 """
 
 import asyncio
