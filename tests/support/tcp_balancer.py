@@ -47,7 +47,10 @@ class Balancer:
             if member is None:
                 self.num_refused += 1
                 return
-            await asyncio.gather(_pipe(reader, member[1]), _pipe(member[0], writer))
+            try:
+                await asyncio.gather(_pipe(reader, member[1]), _pipe(member[0], writer))
+            finally:
+                member[1].close()
         finally:
             writer.close()
 
