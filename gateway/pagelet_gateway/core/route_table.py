@@ -107,7 +107,7 @@ class Fallback:
     model: str | None = None
     """Another model of this table."""
     url: str | None = None
-    """Base URL of an OpenAI-compatible API, without /v1/..., such as https://host/v1."""
+    """Base URL of an OpenAI-compatible API, such as https://host/v1; it stands for our /v1."""
     url_model: str | None = None
     """The model's name there."""
     api_key: str | None = field(default=None, repr=False)
