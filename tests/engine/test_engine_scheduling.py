@@ -171,3 +171,27 @@ def _drain(engine: Engine) -> list[TokenOutput]:
     while engine.has_work:
         outputs += engine.step()
     return outputs
+
+
+def test_a_thousand_that_leave_free_their_blocks_before_the_next_step(model: str):
+    """Queued, in their prompts, decoding or held: what each held is free at once."""
+    engine = make_engine(model, max_num_seqs=8, max_num_batched_tokens=16)
+    endless = SamplingParams(max_tokens=60, temperature=0.0, ignore_eos=True)
+    for wave in range(50):
+        ids = range(20 * wave, 20 * wave + 20)
+        for seq_id in ids:
+            prompt = [3 + (seq_id * 7 + n) % 90 for n in range(1 + seq_id % 5 * 10)]
+            assert engine.add(Submit(seq_id, prompt, endless)) is None
+        for _ in range(wave % 4):
+            engine.step()
+        engine.hold(ids[wave % 3], is_held=True)
+        num_steps = engine.stats().num_steps
+        for seq_id in ids:
+            engine.abort(seq_id)
+        stats = engine.stats()
+        assert stats.num_steps == num_steps
+        assert (stats.num_blocks_used, stats.num_running, stats.num_waiting) == (0, 0, 0)
+        assert not engine.has_work
+    assert not engine._seqs
+    # Rows of the runner's tables too: as many as ever can run.
+    assert len(generate(engine, [[n] for n in range(3, 11)], GREEDY)) == 8
