@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 from gateway_process import GatewayProcess, model, post
 from gateway_store import StoreServer
@@ -26,7 +27,7 @@ def three(tmp_path, *options):
 
 
 async def admitted(gateways, session, engine, shares):
-    """Ask each gateway so often, all of them at once; how many were let in."""
+    """Ask each gateway so often, all of them at once; how many were let in, and may be."""
     route = model(
         "m",
         {"m-1": (100, [engine.url])},
@@ -48,7 +49,10 @@ async def admitted(gateways, session, engine, shares):
         for gateway, share in zip(gateways, shares, strict=True)
         for _ in range(4)
     ]
-    return sum(await asyncio.gather(*clients))
+    begun_at = time.monotonic()
+    count = sum(await asyncio.gather(*clients))
+    # On a machine so slow that this takes minutes, each begun one has a quota of its own.
+    return count, QUOTA * (1 + int((time.monotonic() - begun_at) // 60))
 
 
 async def test_with_a_store_a_quota_holds_however_skewed_the_clients_are(tmp_path, session):
@@ -58,13 +62,13 @@ async def test_with_a_store_a_quota_holds_however_skewed_the_clients_are(tmp_pat
         three(tmp_path, "--quota-store", store.url, *patience) as gateways,
     ):
         async with Upstream(uses(1, 1)) as engine:
-            count = await admitted(gateways, session, engine, (580, 100, 40))
-            assert QUOTA - TOLERANCE <= count <= QUOTA
+            count, most = await admitted(gateways, session, engine, (580, 100, 40))
+            assert QUOTA - TOLERANCE <= count <= most
             assert len(engine.received) == count
 
 
 async def test_without_a_store_a_quota_holds_for_even_clients(tmp_path, session):
     with three(tmp_path, "--replicas", "3") as gateways:
         async with Upstream(uses(1, 1)) as engine:
-            count = await admitted(gateways, session, engine, (240, 240, 240))
-            assert QUOTA - TOLERANCE <= count <= QUOTA
+            count, most = await admitted(gateways, session, engine, (240, 240, 240))
+            assert QUOTA - TOLERANCE <= count <= most
