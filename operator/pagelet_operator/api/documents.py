@@ -1,4 +1,4 @@
-"""ModelDeployments in YAML files, for the commands that work without a cluster."""
+"""ModelDeployments and Secrets in YAML files, for the commands that work without a cluster."""
 
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from pagelet_operator.api.resource import InvalidResourceError, ModelDeployment, parse
+from pagelet_operator.api.secrets import InvalidSecretError, Secrets, is_secret, parse_secret
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -54,7 +55,9 @@ def _decode(path: Path) -> list[object]:
 
 
 def load(path: Path) -> list[ModelDeployment]:
-    """Return the ModelDeployments in one YAML file, in order; empty documents are skipped.
+    """Return the ModelDeployments in one YAML file, in order.
+
+    Empty documents and Secrets are passed over.
 
     Raises:
         InvalidResourceError: The file cannot be read, is not YAML, holds nothing, or one of its
@@ -63,16 +66,42 @@ def load(path: Path) -> list[ModelDeployment]:
     documents = _decode(path)
     found = []
     for index, document in enumerate(documents):
-        if document is None:
+        if document is None or is_secret(document):
             continue
         try:
             found.append(parse(document))
         except InvalidResourceError as error:
-            place = f"{path}" if len(documents) == 1 else f"{path}, document {index + 1}"
-            raise InvalidResourceError(f"{place}: {error}") from None
-    if not found:
+            raise InvalidResourceError(f"{_place(path, documents, index)}: {error}") from None
+    if not found and not any(map(is_secret, documents)):
         raise InvalidResourceError(f"{path}: holds no ModelDeployment")
     return found
+
+
+def load_secrets(paths: Sequence[Path]) -> Secrets:
+    """Return the content of the Secrets in several files.
+
+    Raises:
+        InvalidResourceError: A file cannot be read, or holds a Secret that is none, or two of
+            one name. No message shows what a Secret holds.
+    """
+    found: dict[tuple[str, str], dict[str, bytes]] = {}
+    for path in paths:
+        documents = _decode(path)
+        for index, document in enumerate(documents):
+            if not is_secret(document):
+                continue
+            try:
+                name, content = parse_secret(document)
+            except InvalidSecretError as error:
+                raise InvalidResourceError(f"{_place(path, documents, index)}: {error}") from None
+            if name in found:
+                raise InvalidResourceError(f"{path}: the Secret {'/'.join(name)} stands twice")
+            found[name] = content
+    return found
+
+
+def _place(path: Path, documents: Sequence[object], index: int) -> str:
+    return f"{path}" if len(documents) == 1 else f"{path}, document {index + 1}"
 
 
 def load_all(paths: Sequence[Path]) -> list[ModelDeployment]:
@@ -91,6 +120,10 @@ def load_each(paths: Sequence[Path]) -> list[tuple[Path, ModelDeployment]]:
         InvalidResourceError: As `load`, or two resources share a name or a model name.
     """
     found = [(path, resource) for path in paths for resource in load(path)]
+    if not found:
+        raise InvalidResourceError(
+            f"{', '.join(map(str, paths))}: no ModelDeployment, only Secrets"
+        )
     names: dict[str, Path] = {}
     models: dict[str, Path] = {}
     for path, resource in found:

@@ -1,6 +1,8 @@
 """What to run as one replica of a revision."""
 
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from pagelet_operator.api.engine_args import engine_args
@@ -30,7 +32,20 @@ def pagelet(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "pagelet", *arguments)
 
 
-def serve(spec: ModelDeploymentSpec, name: str, port: int, drain_s: float) -> tuple[str, ...]:
-    """Return `pagelet serve` for one replica."""
-    listen = ("--host=127.0.0.1", f"--port={port}", f"--drain-timeout={drain_s:g}")
+def serve(
+    spec: ModelDeploymentSpec,
+    name: str,
+    port: int,
+    drain_s: float,
+    gateway_key_file: Path | None = None,
+) -> tuple[str, ...]:
+    """Return `pagelet serve` for one replica; who may call it knows the gateway's key."""
+    listen = ["--host=127.0.0.1", f"--port={port}", f"--drain-timeout={drain_s:g}"]
+    if gateway_key_file is not None:
+        listen.append(f"--gateway-key-file={gateway_key_file}")
     return pagelet("serve", *engine_args(spec, name), *listen)
+
+
+def serving(gateway_key_file: Path) -> EngineCommand:
+    """Return `serve` for engines that share this key file with the gateway."""
+    return partial(serve, gateway_key_file=gateway_key_file)

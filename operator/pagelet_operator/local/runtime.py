@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pagelet_operator.api.resource import template_spec
+from pagelet_operator.api.secrets import Secrets
 from pagelet_operator.core.model import (
     Fleet,
     Model,
@@ -102,6 +103,7 @@ class ProcessRuntime:
         self._restart_delay = restart_delay
         self._revisions: dict[ModelRef, dict[str, _Revision]] = {}
         self._traffic: dict[object, Mapping[str, Any]] = {}
+        self._told: dict[str, tuple[str, ...]] = {}
         self._closing = asyncio.Event()
         self._ending: dict[asyncio.Task[None], _Replica] = {}
 
@@ -193,11 +195,26 @@ class ProcessRuntime:
 
     def _publish(self) -> bool:
         try:
-            return self._routes.publish(self._traffic)
+            written = self._routes.publish(self._traffic)
         except OSError as error:
             raise UnavailableError(
                 f"the route table {self._routes.path} cannot be written: {error.strerror}"
             ) from error
+        self._tell_troubles()
+        return written
+
+    def use_secrets(self, secrets: Secrets) -> None:
+        """Let routes use what these Secrets hold, from the next `apply` on."""
+        if self._routes.keys is not None:
+            self._routes.keys.use(secrets)
+
+    def _tell_troubles(self) -> None:
+        """Say once which keys a route lacks."""
+        troubles = dict(self._routes.keys.troubles) if self._routes.keys is not None else {}
+        for resource, said in troubles.items():
+            if said and said != self._told.get(resource):
+                self._listener("KeysMissing", f"{resource}: {'; '.join(said)}")
+        self._told = troubles
 
     def _end_surplus(self, plan: Plan, revisions: dict[str, _Revision], drain_s: float) -> int:
         planned = {item.revision: item.replicas for item in plan.revisions}

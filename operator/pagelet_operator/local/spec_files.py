@@ -8,8 +8,9 @@ what serves keeps serving.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pagelet_operator.api.documents import load_each
+from pagelet_operator.api.documents import load_each, load_secrets
 from pagelet_operator.api.resource import InvalidResourceError, ModelDeployment
+from pagelet_operator.api.secrets import Secrets
 from pagelet_operator.core.model import ModelRef
 
 Resources = Mapping[ModelRef, ModelDeployment]
@@ -17,7 +18,7 @@ _Stamp = tuple[int, int, int] | None
 
 
 class SpecFiles:
-    """All resources of some files, as last accepted.
+    """All resources of some files, and the Secrets beside them, as last accepted.
 
     Raises:
         InvalidResourceError: The files hold something that cannot work.
@@ -27,7 +28,9 @@ class SpecFiles:
         self._paths = tuple(paths)
         self._considered = self._look()
         self._seen = self._considered
-        self.resources: Resources = self._read({})
+        self.resources: Resources
+        self.secrets: Secrets
+        self._read({})
 
     def poll(self) -> Resources | None:
         """Return all resources if the files changed and can work; None if nothing changed.
@@ -44,18 +47,19 @@ class SpecFiles:
         if now == self._considered or not still:
             return None
         self._considered = now
-        self.resources = self._read(self.resources)
+        self._read(self.resources)
         return self.resources
 
     def _look(self) -> tuple[_Stamp, ...]:
         return tuple(_stamp(path) for path in self._paths)
 
-    def _read(self, before: Resources) -> Resources:
+    def _read(self, before: Resources) -> None:
+        secrets = load_secrets(self._paths)
         found: dict[ModelRef, ModelDeployment] = {}
         for path, resource in load_each(self._paths):
             ref = ModelRef(resource.metadata.namespace, resource.metadata.name)
             found[ref] = _successor(path, before.get(ref), resource)
-        return found
+        self.resources, self.secrets = found, secrets
 
 
 def _successor(

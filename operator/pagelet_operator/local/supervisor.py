@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pagelet_operator.api.resource import InvalidResourceError, to_model
+from pagelet_operator.core.conditions import without
 from pagelet_operator.core.model import Model, ModelRef
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.core.rollout import RolloutState
@@ -141,12 +142,14 @@ class Supervisor:
             self._follow(resources)
 
     def _follow(self, resources: Resources) -> None:
-        """Take over what the files say: new models, new generations, deletions."""
+        """Take over what the files say: new models, new generations, deletions, Secrets."""
+        self._runtime.use_secrets(self._files.secrets)
+        peers = _served_names(resources)
         for ref in self._tracked.keys() - resources.keys():
             self._leaving[ref] = self._tracked.pop(ref).model
             self._say(ref, "Deleted", "no file names it any more; it finishes its requests")
         for ref, resource in resources.items():
-            model = to_model(resource)
+            model = to_model(resource, peers[ref.namespace])
             tracked = self._tracked.get(ref)
             if tracked is None:
                 self._leaving.pop(ref, None)
@@ -157,6 +160,10 @@ class Supervisor:
                 what = "no replica restarts" if same else f"its revision is now {model.revision}"
                 tracked.model = model
                 self._say(ref, "Accepted", f"generation {model.generation}; {what}")
+            else:
+                tracked.model = model  # A fallback may have come or gone.
+            if model.traffic.missing:
+                self._say(ref, "FallbackMissing", without(model.traffic.missing))
 
     async def _remove(self, ref: ModelRef, model: Model) -> None:
         try:
@@ -264,3 +271,11 @@ class Supervisor:
         self._gateway.kill()
         self._runtime.kill()
         await asyncio.gather(self._gateway.stop(0.0), self._runtime.close(0.0))
+
+
+def _served_names(resources: Resources) -> dict[str, dict[str, str]]:
+    """Return what clients call each ModelDeployment, by namespace and name."""
+    names: dict[str, dict[str, str]] = {}
+    for ref, resource in resources.items():
+        names.setdefault(ref.namespace, {})[ref.name] = resource.served_name
+    return names

@@ -2,19 +2,21 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pagelet_operator.local.devices import visible_gpus
-from pagelet_operator.local.engine_command import EngineCommand, pagelet, serve
+from pagelet_operator.local.engine_command import EngineCommand, pagelet, serving
 from pagelet_operator.local.free_port import free_port, is_free
 from pagelet_operator.local.notices import Notices
 from pagelet_operator.local.probe import HttpProbe, Probe
 from pagelet_operator.local.process import Command
 from pagelet_operator.local.report import Event, Report
 from pagelet_operator.local.route_file import RouteFile
+from pagelet_operator.local.route_keys import RouteKeys
 from pagelet_operator.local.runtime import ProcessRuntime
 from pagelet_operator.local.service import Service
 from pagelet_operator.local.spec_files import SpecFiles
@@ -38,7 +40,8 @@ class UpConfig:
     state_dir: Path
     log_dir: Path
     drain_s: float
-    engine: EngineCommand = serve
+    engine: EngineCommand | None = None
+    """What to run as a replica; None for `pagelet serve`."""
 
 
 async def run(config: UpConfig, report: Callable[[], Report]) -> int:
@@ -55,8 +58,11 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
     """
     files = SpecFiles(config.files)
     port = _checked_port(config.host, config.port)
-    routes = RouteFile(config.state_dir / "routes.json")
+    keys = RouteKeys(config.state_dir)
+    routes = RouteFile(config.state_dir / "routes.json", keys)
     routes.path.unlink(missing_ok=True)  # an earlier run's: its replicas are gone
+    # A key of this run: what an earlier one left running, or told, opens nothing here.
+    keys.make_gateway_key(secrets.token_urlsafe(32).encode())
     out = report()
     try:
         async with HttpProbe() as probe:
@@ -76,7 +82,7 @@ async def _supervisor(
         log_dir=config.log_dir,
         probe=probe,
         listener=notices,
-        engine=config.engine,
+        engine=config.engine or serving(config.state_dir / "gateway-key"),
         gpus=await asyncio.to_thread(visible_gpus, os.environ),
     )
     return Supervisor(

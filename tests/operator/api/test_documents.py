@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operator_resources import MINIMAL, named
-from pagelet_operator.api.documents import load, load_all
+from pagelet_operator.api.documents import load, load_all, load_secrets
 from pagelet_operator.api.resource import InvalidResourceError
 
 
@@ -98,3 +98,31 @@ def test_two_resources_that_serve_one_model_name_are_refused(tmp_path):
     other["spec"] = {"model": {"source": "dummy://tiny", "name": "chat"}}
     with pytest.raises(InvalidResourceError, match="model name 'chat' is used twice"):
         load_all([write(tmp_path / "a.yaml", MINIMAL, other)])
+
+
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "keys"},
+    "stringData": {"team": "hunter2"},
+}
+
+
+def test_secrets_may_stand_beside_models_or_in_a_file_of_their_own(tmp_path):
+    models = write(tmp_path / "models.yaml", MINIMAL, SECRET)
+    other = {**SECRET, "metadata": {"name": "other"}}
+    secrets = write(tmp_path / "secrets.yaml", other)
+    assert [item.metadata.name for item in load_all([models, secrets])] == ["chat"]
+    assert set(load_secrets([models, secrets])) == {("default", "keys"), ("default", "other")}
+    with pytest.raises(InvalidResourceError, match="no ModelDeployment, only Secrets"):
+        load_all([secrets])
+
+
+def test_a_secret_that_is_none_or_stands_twice_is_refused_and_not_shown(tmp_path):
+    twice = write(tmp_path / "twice.yaml", SECRET, SECRET)
+    with pytest.raises(InvalidResourceError, match="default/keys stands twice"):
+        load_secrets([twice])
+    bad = write(tmp_path / "bad.yaml", MINIMAL, {**SECRET, "data": {"team": "hunter2!"}})
+    with pytest.raises(InvalidResourceError, match="document 2: data: 'team'") as refusal:
+        load_secrets([bad])
+    assert "hunter2" not in str(refusal.value)

@@ -1,9 +1,12 @@
 """`pagelet up` as a process, with the real gateway and the scripted engine."""
 
+import json
 import os
 import signal
 import socket
 import threading
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -128,7 +131,9 @@ def test_a_second_one_on_the_same_state_is_refused(file, tmp_path):
 
 
 def test_a_rollout_under_load_fails_no_request(tmp_path):
-    file = write(tmp_path / "models.yaml", resource(rollout=FAST))
+    # All requests are alike: with stickiness they would be one conversation and go one way.
+    parts = {"rollout": FAST, "routing": {"stickiness": "None"}}
+    file = write(tmp_path / "models.yaml", resource(**parts))
     with Up(file, state_dir=tmp_path / "state") as up:
         url = up.wait_for("Serving")["url"]
         seen, failed, done = set(), [], threading.Event()
@@ -145,12 +150,12 @@ def test_a_rollout_under_load_fails_no_request(tmp_path):
         for thread in threads:
             thread.start()
         old = up.child("local_engine")
-        write(file, resource(rollout=FAST, engine={"maxModelLen": 64}))
+        write(file, resource(**parts, engine={"maxModelLen": 64}))
         up.wait_for("Promoted")
-        write(file, resource(rollout=FAST, engine={"maxModelLen": 0}))
+        write(file, resource(**parts, engine={"maxModelLen": 0}))
         refusal = up.wait_for("Refused")["message"]
         until_sync(lambda: not is_alive(old))
-        write(file, resource(rollout=FAST, engine={"maxModelLen": 32}))
+        write(file, resource(**parts, engine={"maxModelLen": 32}))
         until_sync(lambda: len(up.seen("Promoted")) == 2)
         done.set()
         for thread in threads:
@@ -225,3 +230,48 @@ def test_the_table_of_an_earlier_run_is_not_obeyed(file, tmp_path):
     with Up(file, state_dir=state) as up:
         up.wait_for("GatewayReady")
         assert chat(up.url).json()["error"]["code"] == "no_route_table"
+
+
+def test_only_tenants_with_a_key_are_served_and_a_new_key_counts_at_once(tmp_path):
+    tenant = {"name": "team", "apiKeySecretRef": {"name": "keys", "key": "team"}}
+    served = resource(limits={"tenants": [tenant]})
+    file = write(tmp_path / "models.yaml", served, secret("first-key"))
+    with Up(file, state_dir=tmp_path / "state") as up:
+        url = up.wait_for("Serving")["url"]
+        assert asked(url, None) == 401
+        assert asked(url, "first-key") == 200
+        write(file, served, secret("second-key"))
+        until_sync(lambda: asked(url, "second-key") == 200)
+        assert asked(url, "first-key") == 401
+        write(file, served)
+        said = up.wait_for("KeysMissing")["message"]
+        assert said == (
+            "default/chat: tenant 'team': Secret 'keys' does not exist; what it held last still "
+            "counts"
+        )
+        assert asked(url, "second-key") == 200
+        assert len(up.children()) == 2, "nothing was restarted"
+
+
+def secret(key):
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys"},
+        "stringData": {"team": key},
+    }
+
+
+def asked(url, key):
+    """The status of one chat completion with this API key."""
+    headers = {"content-type": "application/json"}
+    if key is not None:
+        headers["authorization"] = f"Bearer {key}"
+    body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "Hi"}]})
+    request = urllib.request.Request(f"{url}/chat/completions", body.encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
