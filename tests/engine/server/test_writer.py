@@ -141,3 +141,28 @@ async def test_readers_that_do_not_read_are_cut_off_and_slow_nobody_down():
         finally:
             for wire in slow:
                 wire.close()
+
+
+def output_tokens(url):
+    lines = request(url, "GET", "/metrics").body.decode().splitlines()
+    name = "pagelet_engine_output_tokens_total"
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+async def test_a_reader_that_stops_holds_its_own_sequence_back_and_gets_all_later():
+    with echo_server("--max-model-len", "20000") as server:
+        url = server.wait_ready()
+        wire = never_read(url)
+        async with aiohttp.ClientSession() as session:
+            slow, num_fast = -1.0, 0
+            while slow != (slow := output_tokens(url) - num_fast):  # its buffers fill first
+                assert await read_all(session, url) == ("fast" * 100, "[DONE]")
+                num_fast += 400
+        assert 0 < slow < 14_000  # the rest was not even produced
+        events = []
+        with wire, wire.makefile("rb") as lines:
+            while events[-1:] != ["[DONE]"]:
+                line = lines.readline()
+                if line.startswith(b"data: "):
+                    events.append(line[6:].decode().strip())
+        assert text_of(events) == "a" * 16_000
