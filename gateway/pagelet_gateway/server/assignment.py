@@ -11,6 +11,7 @@ from pagelet_gateway.errors import (
     UnavailableError,
     UnknownRevisionError,
 )
+from pagelet_gateway.metrics import FALLBACK
 from pagelet_gateway.server.exchange import Exchange
 from pagelet_gateway.server.peek import Peek, opening
 
@@ -48,7 +49,7 @@ def assign(
     Raises:
         RevisionDeniedError: It names a revision and may not.
         UnknownRevisionError: It names one that the model does not have.
-        UnavailableError: No revision has a share.
+        UnavailableError: No revision has a share, and there is no fallback.
     """
     prefix: Chain = ()
     if route.routing.policy is Policy.PREFIX_AWARE:
@@ -58,6 +59,8 @@ def assign(
         revision = _named(route, wanted, may_choose=may_choose).name
         return Assignment(revision=revision, prefix=prefix, is_pinned=True)
     assigned = router.assign(route.name, _conversation(route, exchange, seen))
+    if assigned is None and route.fallback:
+        return Assignment(revision=FALLBACK, prefix=prefix)
     if assigned is None:
         raise UnavailableError(
             f"The model {route.name!r} is not ready: none of its revisions serves.",

@@ -128,7 +128,7 @@ class Attempts:
     def _note(self, call: Call, target: Target, error: AttemptError) -> None:
         now = time.monotonic()
         assert call.verdicts is not None
-        call.verdicts.failed(error.failure, now)
+        call.verdicts.failed(error.failure, now, is_excused=call.is_hurried and _was_late(error))
         self._router.report(target, error.failure, now)
         call.failure = error.failure
         if target.link is None:
@@ -188,3 +188,8 @@ class Attempts:
             budget=self._budget,
             now=time.monotonic(),
         )
+
+
+def _was_late(error: AttemptError) -> bool:
+    answer = error.answer
+    return error.failure is Failure.SLOW or (answer is not None and answer.response.status == 504)

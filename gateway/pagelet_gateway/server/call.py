@@ -35,6 +35,9 @@ class Call:
     """Monotonic seconds at arrival."""
     deadline: float
     """Monotonic seconds when its time is up."""
+    is_hurried: bool = False
+    """Whether the client gave it less time than the model has; running out of it says nothing
+    about an engine."""
     prefix: Chain = ()
     """Its prompt's beginning, on routes that are aware of it."""
     is_pinned: bool = False
@@ -83,7 +86,7 @@ class Call:
         if self.outcome in (Outcome.OK, Outcome.CLIENT_ERROR):
             return True
         never_began = self.outcome is Outcome.TIMEOUT and not self.exchange.is_started
-        return False if never_began or self.is_engine_to_blame else None
+        return False if (never_began and not self.is_hurried) or self.is_engine_to_blame else None
 
     def cut(self, reason: str) -> None:
         """End it now; an open stream gets an error event that names the reason."""

@@ -117,6 +117,7 @@ class Proxy:
         caller = self._gatekeeper.caller(table, exchange.headers, seen.model)
         self._admission.check(caller, seen)
         route = caller.route
+        limit_s = time_limit_s(exchange, route.request_timeout_s)
         assigned = assign(
             self._router,
             route,
@@ -135,7 +136,8 @@ class Proxy:
             is_pinned=assigned.is_pinned,
             body=body,
             started_at=started_at,
-            deadline=started_at + time_limit_s(exchange, route.request_timeout_s),
+            deadline=started_at + limit_s,
+            is_hurried=limit_s < route.request_timeout_s,
         )
 
     async def _serve_while_listening(self, call: Call) -> None:

@@ -34,9 +34,15 @@ class Verdicts:
             if entry is not None:
                 entry.answered(now)
 
-    def failed(self, failure: Failure, now: float) -> None:
-        """The attempt failed before that; another may follow."""
-        if failure in BREAKING:
+    def failed(self, failure: Failure, now: float, *, is_excused: bool = False) -> None:
+        """The attempt failed before that; another may follow.
+
+        Args:
+            failure: How.
+            now: When.
+            is_excused: Whether it was given too little time to be blamed.
+        """
+        if failure in BREAKING and not is_excused:
             self._failed = True
             if self._endpoint is not None:
                 self._endpoint.fail(now)

@@ -239,3 +239,38 @@ async def test_what_is_left_alone_is_told_in_series_and_chains_that_fail_in_the_
         assert len(bad.received) == 1
         assert gateway.log("fallbacks form a loop")[-1]["loop"] == "told → told"
         assert gateway.log("fallbacks name no model")[-1]["unknown"] == ["missing"]
+
+
+async def test_a_model_that_does_not_serve_at_all_falls_back(gateway, session):
+    async with Upstream() as second:
+        gateway.apply(
+            model("m", {"m-1": (0, [])}, fallback=[{"model": "n"}]),
+            model("n", {"n-1": (100, [second.url])}),
+        )
+        status, _, headers = await ask(gateway, session)
+        assert (status, headers["x-pagelet-fallback"]) == (200, "n")
+        gateway.apply(model("m", {"m-1": (0, [])}))
+        assert (await ask(gateway, session))[0] == 503
+
+
+async def test_clients_in_a_hurry_open_no_circuit(gateway, session):
+    async def is_late(wire: Wire) -> None:
+        await wire.reply(504, {"error": {"message": "late", "code": "deadline"}})
+
+    for script in (never_begins, is_late):
+        async with Upstream(script) as engine, Upstream(answers) as second:
+            gateway.apply(
+                model("m", {"m-1": (100, [engine.url])}, fallback=[{"model": "n"}]),
+                model("n", {"n-1": (100, [second.url])}),
+            )
+            for _ in range(7):
+                await ask(gateway, session, x_request_timeout_ms="60")
+            engine.script = answers
+            status, _, headers = await ask(gateway, session)
+            assert (status, headers["x-pagelet-revision"]) == (200, "m-1")
+            gateway.apply(model("m", {"m-1": (100, [engine.url])}))
+            engine.script = script
+            for _ in range(7):
+                await ask(gateway, session, x_request_timeout_ms="60")
+            engine.script = answers
+            assert (await ask(gateway, session))[0] == 200
