@@ -35,6 +35,7 @@ TRICKY = {"a": 'x</tool_call>"}', "b": [{"c": "\\"}], "é": "{[<tool_call>"}
         ("<tool_call>not json</tool_call>!", ("<tool_call>not json</tool_call>!", [])),
         ('<tool_call>{"arguments": {"a": 1}, "name": "f"}</tool_call>', ("", [("f", '{"a": 1}')])),
         ('<tool_call>{"name": "f"}</tool_call>', ("", [("f", "{}")])),
+        ('<tool_call>{"name": "f"}</tool_call>\n', ("", [("f", "{}")])),
         ('<tool_call>{"name": "f", "arguments": 3}</tool_call>',
          ('<tool_call>{"name": "f", "arguments": 3}</tool_call>', [])),
         ("a <tool_cal", ("a <tool_cal", [])),
