@@ -1,4 +1,4 @@
-"""The operator's own objects: namespace, account, rights, Deployment, metrics Service.
+"""What installs Pagelet; of it the operator's own: account, rights, Deployment, metrics Service.
 
 The rights are the least that suffice: no wildcard, and of Secrets only what one key per model
 takes. RBAC cannot say "create with this name", nor name an object that is yet to be; the
@@ -9,6 +9,7 @@ from typing import Any
 
 from pagelet_operator.kube.command import DEFAULT_ENGINE_IMAGE
 from pagelet_operator.kube.crd import crd
+from pagelet_operator.kube.install_gateway import gateway
 
 NAME = "pagelet-operator"
 NAMESPACE = "pagelet-system"
@@ -79,8 +80,8 @@ def rbac() -> list[dict[str, Any]]:
 
 
 def install() -> list[dict[str, Any]]:
-    """Return everything that `kubectl apply --server-side -f` needs for a running operator."""
-    return [_namespace(), crd(), *rbac(), _deployment(), _service()]
+    """Return everything that `kubectl apply --server-side -f` needs: operator and gateway."""
+    return [_namespace(), crd(), *rbac(), _deployment(), _service(), *gateway()]
 
 
 def _namespace() -> dict[str, Any]:

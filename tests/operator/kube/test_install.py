@@ -50,17 +50,19 @@ class TestOnTheApiServer:
         for document in install():
             status, answer = apply(cluster, document)
             assert status in (200, 201), answer
-        deployment = next(item for item in install() if item["kind"] == "Deployment")
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "as-the-deployment-makes-it", "namespace": NAMESPACE},
-            "spec": deployment["spec"]["template"]["spec"],
-        }
-        status, answer = cluster.request(
-            "POST", f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", pod
-        )
-        assert status == 201, answer
+        deployments = [item for item in install() if item["kind"] == "Deployment"]
+        assert len(deployments) == 2
+        for deployment in deployments:
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "as-the-deployment-makes-it", "namespace": NAMESPACE},
+                "spec": deployment["spec"]["template"]["spec"],
+            }
+            status, answer = cluster.request(
+                "POST", f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", pod
+            )
+            assert status == 201, answer
 
     def test_the_account_cannot_list_secrets(self, cluster: Cluster) -> None:
         for document in install()[:1] + rbac():
@@ -88,6 +90,7 @@ PLURALS = {
     "ClusterRoleBinding": "clusterrolebindings",
     "Deployment": "deployments",
     "Service": "services",
+    "PodDisruptionBudget": "poddisruptionbudgets",
 }
 
 
