@@ -1,152 +1,56 @@
-"""What the gateway costs: added latency, relayed chunks per core, resident memory.
+"""What the gateway costs, beside a direct connection and beside nginx as a plain proxy.
 
-    python benchmarks/gateway.py [--streams 200] [--seconds 10] [--output FILE]
+    python benchmarks/gateway.py [--streams 200] [--seconds 6] [--output FILE]
 
-Three processes on one machine: an engine that writes time-stamped events, the gateway, and
-this one, which reads them directly and through the gateway. All stamps come from the same
-monotonic clock, so a latency is a plain difference. "Per core" divides by the gateway's own
-CPU time, since on a small machine the three share the cores. Prints one JSON object.
+On one machine: an engine that writes time-stamped events, the proxy, and this process, which
+reads them directly and through each proxy in turn, in the same run. With two cores or more the
+proxies own the first one, engine and reader share the second. "Per core" divides by the proxy's
+own CPU time. Prints one JSON object.
+
+    latency   200 streams of 10 events a second, begun at different times
+    rate      200 streams of 100 events a second: 20,000 a second through one core
+    burst     200 streams of 10 events a second, all of them in the same step
+    flood     as fast as the proxy reads
+    memory    resident, idle and with 1,000 open streams
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvloop
+from relay_load import Load, read_streams
 
-BODY = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}'
-SPREAD_S = 2.0
+SPREAD_S = 1.0
 """Streams begin over this time: the bar is for open streams, not for a burst of new ones."""
-STAMP = b'"stamp":'
 
-
-def engine(port: int, interval_s: float, num_events: int) -> None:
-    """Serve streams: one event each `interval_s`, or as fast as they are read when it is 0."""
-
-    async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:  # only looked whether somebody listens
-            writer.close()
-            return
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-            b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-        )
-        due = time.monotonic()
-        for _ in range(num_events):
-            due += interval_s
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            writer.write(chunk(event()))
-            await writer.drain()
-        writer.write(chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    async def serve() -> None:
-        server = await asyncio.start_server(stream, "127.0.0.1", port, backlog=2048)
-        await server.serve_forever()
-
-    uvloop.run(serve())
-
-
-def event() -> bytes:
-    """A chat chunk of usual size with the time it was made, seconds."""
-    return (
-        b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1,'
-        b'"model":"m","choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}],'
-        b'"stamp":%.6f}\n\n' % time.monotonic()
-    )
-
-
-def chunk(data: bytes) -> bytes:
-    """One part of a chunked body."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-@dataclass
-class Load:
-    """What one run of streams saw."""
-
-    latencies_s: list[float] = field(default_factory=list)
-    first_s: list[float] = field(default_factory=list)
-    num_events: int = 0
-    num_whole: int = 0
-
-    def quantile_ms(self, values: list[float], q: float) -> float:
-        ordered = sorted(values)
-        return round(1000 * ordered[min(len(ordered) - 1, int(q * len(ordered)))], 3)
-
-    def report(self) -> dict[str, float | int]:
-        return {
-            "events": self.num_events,
-            "whole_streams": self.num_whole,
-            "event_p50_ms": self.quantile_ms(self.latencies_s, 0.50),
-            "event_p99_ms": self.quantile_ms(self.latencies_s, 0.99),
-            "ttft_p50_ms": self.quantile_ms(self.first_s, 0.50),
-            "ttft_p99_ms": self.quantile_ms(self.first_s, 0.99),
-        }
-
-
-async def read_stream(port: int, load: Load) -> None:
-    """Ask for one stream over a raw socket and note when each event arrives."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    asked_at = time.monotonic()
-    writer.write(
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-        b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
-    )
-    tail, is_first = b"", True
-    while data := await reader.read(262_144):
-        now = time.monotonic()
-        *whole, tail = (tail + data).split(b"\n\n")
-        for item in whole:
-            _, found, stamp = item.partition(STAMP)
-            if not found:
-                continue
-            load.latencies_s.append(now - float(stamp.removesuffix(b"}")))
-            load.num_events += 1
-            if is_first:
-                load.first_s.append(now - asked_at)
-                is_first = False
-        load.num_whole += b"[DONE]" in b"".join(whole)
-    writer.close()
-
-
-async def run_load(port: int, streams: int, spread_s: float) -> Load:
-    """Read so many streams at once, begun over `spread_s` seconds."""
-    load = Load()
-
-    async def one(index: int) -> None:
-        await asyncio.sleep(spread_s * index / streams)
-        await read_stream(port, load)
-
-    await asyncio.gather(*(one(index) for index in range(streams)))
-    return load
-
-
-def cpu_s(pid: int) -> float:
-    """CPU time a process has used, user and system, seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mib(pid: int) -> float:
-    """Resident memory of a process, MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+ROUNDS = 3
+NGINX = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen 127.0.0.1:{port} backlog=2048;
+    location / {{
+      proxy_pass http://127.0.0.1:{engine}; proxy_http_version 1.1; proxy_buffering off;
+    }}
+  }}
+}}
+"""
 
 
 def free_port() -> int:
@@ -166,118 +70,180 @@ async def wait_for(port: int) -> None:
     raise SystemExit(f"nothing listens on port {port}")
 
 
-class Bench:
-    """The gateway under test and the engines behind it."""
+def pin(pid: int, core: int) -> None:
+    """Bind a process to one core, where there are at least two."""
+    if len(os.sched_getaffinity(0)) > 1 or core:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(pid, {core})
 
-    def __init__(self, folder: Path) -> None:
-        self.table = folder / "routes.json"
-        self.port = free_port()
-        self.gateway = subprocess.Popen(
-            [
-                sys.executable, "-m", "pagelet", "gateway",
-                "--route-table", str(self.table), "--port", str(self.port),
-            ],
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.engines: list[subprocess.Popen[bytes]] = []
 
-    async def engine(self, interval_s: float, num_events: int) -> int:
-        """Start an engine and route the model to it; returns its port."""
-        port = free_port()
-        arguments = [__file__, "--engine", str(port), str(interval_s), str(num_events)]
-        self.engines.append(subprocess.Popen([sys.executable, *arguments]))  # noqa: ASYNC220
+class Proxy:
+    """A proxy process, and the engine behind it."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], port: int) -> None:
+        self.name = name
+        self.process = process
+        self.port = port
+
+    def pids(self) -> list[int]:
+        """The process and its children."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [self.process.pid, *map(int, path.read_text().split())]
+
+    def cpu_s(self) -> float:
+        """CPU time used so far, user and system, seconds."""
+        total = 0
+        for pid in self.pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def rss_mib(self) -> float:
+        """Resident memory, MiB."""
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids())
+        return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def engine(interval_s: float, num_events: int) -> Iterator[int]:
+    """An engine on a port of its own."""
+    port = free_port()
+    program = str(Path(__file__).parent / "relay_load.py")
+    process = subprocess.Popen(
+        [sys.executable, program, str(port), str(interval_s), str(num_events)]
+    )
+    pin(process.pid, 1)
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def gateway(folder: Path, engine_port: int) -> Iterator[Proxy]:
+    """The gateway in front of that engine."""
+    port, table = free_port(), folder / "routes.json"
+    revision = {
+        "name": "m-1", "role": "stable", "weight": 100,
+        "endpoints": [{"url": f"http://127.0.0.1:{engine_port}"}],
+    }  # fmt: skip
+    model = {"name": "m", "resource": "default/m", "generation": 1, "revisions": [revision]}
+    table.write_text(json.dumps({"schemaVersion": 1, "models": [model]}))
+    command = [sys.executable, "-m", "pagelet", "gateway", "--route-table", str(table)]
+    process = subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL)
+    yield from _running(Proxy("gateway", process, port))
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, engine_port: int) -> Iterator[Proxy]:
+    """nginx with one worker in front of that engine."""
+    port, config = free_port(), folder / "nginx.conf"
+    config.write_text(NGINX.format(folder=folder, port=port, engine=engine_port))
+    command = [shutil.which("nginx") or "nginx", "-p", str(folder), "-c", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    yield from _running(Proxy("nginx", process, port))
+
+
+def _running(proxy: Proxy) -> Iterator[Proxy]:
+    try:
+        time.sleep(1.5)
+        for pid in proxy.pids():
+            pin(pid, 0)
+        yield proxy
+    finally:
+        proxy.stop()
+
+
+async def load_of(proxy: Proxy, streams: int, spread_s: float) -> dict[str, object]:
+    """One run through a proxy, with the CPU it took."""
+    await wait_for(proxy.port)
+    before_s = proxy.cpu_s()
+    load = await read_streams(proxy.port, streams, spread_s)
+    return with_cpu(load, proxy.cpu_s() - before_s)
+
+
+def with_cpu(load: Load, used_s: float) -> dict[str, object]:
+    report: dict[str, object] = dict(load.report())
+    report["cpu_s"] = round(used_s, 2)
+    report["events_per_core_s"] = round(len(load.latencies_s) / max(used_s, 0.01))
+    return report
+
+
+async def compare(interval_s: float, num_events: int, streams: int, spread_s: float) -> object:
+    """Direct, nginx and the gateway, one after the other, `ROUNDS` times."""
+    rounds = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        engine(interval_s, num_events) as port,
+        contextlib.ExitStack() as stack,
+    ):
         await wait_for(port)
-        revision = {
-            "name": f"m-{port}", "role": "stable", "weight": 100,
-            "endpoints": [{"url": f"http://127.0.0.1:{port}"}],
-        }  # fmt: skip
-        model = {"name": "m", "resource": "default/m", "generation": 1, "revisions": [revision]}
-        fresh = self.table.with_suffix(".new")
-        fresh.write_text(json.dumps({"schemaVersion": 1, "models": [model]}))
-        os.replace(fresh, self.table)
-        await wait_for(self.port)
-        await asyncio.sleep(0.5)
-        return port
+        proxies = [stack.enter_context(gateway(Path(folder), port))]
+        if shutil.which("nginx"):
+            proxies.append(stack.enter_context(nginx(Path(folder), port)))
+        for _ in range(ROUNDS):
+            direct = (await read_streams(port, streams, spread_s)).report()
+            one: dict[str, object] = {"direct": direct}
+            for proxy in proxies:
+                through = await load_of(proxy, streams, spread_s)
+                through["added_p99_ms"] = round(
+                    float(str(through["event_p99_ms"])) - direct["event_p99_ms"], 3
+                )
+                one[proxy.name] = through
+            rounds.append(one)
+    return rounds
 
-    def close(self) -> None:
-        for process in (self.gateway, *self.engines):
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+
+async def memory(num_streams: int) -> object:
+    """Resident memory of the gateway, idle and with many open streams."""
+    with tempfile.TemporaryDirectory() as folder, engine(1.0, 8) as port:
+        await wait_for(port)
+        with gateway(Path(folder), port) as proxy:
+            idle_mib = proxy.rss_mib()
+            reading = asyncio.create_task(read_streams(proxy.port, num_streams, 3.0))
+            await asyncio.sleep(6.0)
+            open_mib = proxy.rss_mib()
+            load = await reading
+            return {
+                "idle_mib": idle_mib,
+                "open_streams": num_streams,
+                "open_mib": open_mib,
+                "whole_streams": load.num_whole,
+            }
 
 
 async def measure(streams: int, seconds: float) -> dict[str, object]:
     """Run everything; returns the report."""
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
-        try:
-            interval_s = 0.1
-            port = await bench.engine(interval_s, int(seconds / interval_s))
-            pid = bench.gateway.pid
-            idle_mib = rss_mib(pid)
-            rounds = []
-            for _ in range(3):
-                direct = await run_load(port, streams, SPREAD_S)
-                before_s = cpu_s(pid)
-                through = await run_load(bench.port, streams, SPREAD_S)
-                used_s = cpu_s(pid) - before_s
-                rounds.append(compare(direct, through, used_s))
-            loaded_mib = rss_mib(pid)
-            flood = await measure_flood(bench, streams)
-        finally:
-            bench.close()
     return {
-        "streams": streams,
-        "paced": {"interval_s": interval_s, "rounds": rounds},
-        "flood": flood,
-        "memory_mib": {
-            "idle": idle_mib,
-            "after_paced": loaded_mib,
-            "after_flood": flood.pop("rss"),
-        },
-    }
-
-
-def compare(direct: Load, through: Load, used_s: float) -> dict[str, object]:
-    straight, relayed = direct.report(), through.report()
-    added = {key: round(relayed[key] - straight[key], 3) for key in straight if key.endswith("_ms")}
-    return {
-        "direct": straight,
-        "gateway": relayed,
-        "added": added,
-        "gateway_cpu_s": round(used_s, 2),
-        "chunks_per_core_s": round(through.num_events / used_s),
-    }
-
-
-async def measure_flood(bench: Bench, streams: int) -> dict[str, object]:
-    """Engines write as fast as the gateway reads."""
-    await bench.engine(0.0, 2000)
-    pid = bench.gateway.pid
-    before_s, began = cpu_s(pid), time.monotonic()
-    load = await run_load(bench.port, streams, 0.0)
-    elapsed_s, used_s = time.monotonic() - began, cpu_s(pid) - before_s
-    return {
-        "events": load.num_events,
-        "whole_streams": load.num_whole,
-        "events_per_s": round(load.num_events / elapsed_s),
-        "events_per_core_s": round(load.num_events / used_s),
-        "rss": rss_mib(pid),
+        "latency": await compare(0.1, int(seconds / 0.1), streams, SPREAD_S),
+        "rate": await compare(0.01, int(seconds / 0.01), streams, SPREAD_S),
+        "burst": await compare(0.1, int(seconds / 0.1), streams, 0.0),
+        "flood": await compare(0.0, 1000, streams, 0.0),
+        "memory": await memory(1000),
     }
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--engine"]:
-        engine(int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
-        return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--streams", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    load_before = os.getloadavg()
+    pin(os.getpid(), 1)
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
+        "load_average_before": load_before,
+        "streams": options.streams,
+        "nginx": bool(shutil.which("nginx")),
         **uvloop.run(measure(options.streams, options.seconds)),
+        "load_average_after": os.getloadavg(),
     }
     text = json.dumps(report, indent=2)
     print(text)
