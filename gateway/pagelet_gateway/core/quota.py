@@ -106,7 +106,7 @@ class Ledger:
                 request is refused for ever.
             shares: Replicas that share every limit evenly; each has at least 1.
         """
-        accounts = tuple(self._accounts.setdefault(scope.key, Account()) for scope in scopes)
+        accounts = tuple(self._account(scope.key) for scope in scopes)
         for scope, account in zip(scopes, accounts, strict=True):
             refused = _refusal(now, scope, account, tokens, shares)
             if refused is not None:
@@ -131,6 +131,12 @@ class Ledger:
                 account.tokens.add(now, tokens - ticket.tokens)
             else:
                 account.tokens.refund(ticket.charged_at, now, ticket.tokens - tokens)
+
+    def _account(self, key: tuple[str, ...]) -> Account:
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = Account()
+        return account
 
     def in_flight(self, key: tuple[str, ...]) -> int:
         """Return how many tickets of a scope are open."""

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from pagelet_gateway.core.route_table import ModelRoute, RouteTable, Tenant
 
@@ -52,6 +53,7 @@ class Caller:
         return self.tenant is not None and self.tenant.may_choose_revision
 
 
+@lru_cache(maxsize=4096)
 def opaque_id(resource: str, tenant: str) -> str:
     """Return a tenant's id: the same on every replica, and not its name.
 
