@@ -144,7 +144,6 @@ class Breaker:
         if ticket.era == self._era and self._open_until is not None:
             self._open_until, self._probe = None, None
             self._closed_at = now
-            self._forget()
 
     def succeed(self, ticket: Ticket, now: float) -> None:
         """The request was answered to its end."""
@@ -182,14 +181,11 @@ class Breaker:
         span_s = self.policy.open_for_s * 2.0 ** min(self._streak - 1, 30)
         self._open_for_s = min(longest, span_s * (1.0 + JITTER * _uniform(self.seed, self._era)))
         self._open_until, self._probe = now + self._open_for_s, None
-        self._forget()
+        self._in_a_row = 0
+        self._window.clear()
 
     def _is_probed(self, now: float) -> bool:
         return self._probe is not None and now < self._probe[1]
-
-    def _forget(self) -> None:
-        self._in_a_row = 0
-        self._window.clear()
 
 
 def _uniform(seed: str, number: int) -> float:

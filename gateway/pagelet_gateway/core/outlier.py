@@ -42,7 +42,7 @@ class Outliers:
             return frozenset()
         room = max(1, len(endpoints) * self.policy.max_ejected_percent // 100)
         bad.sort(key=lambda url: self._breakers[url].opens_in_s(now), reverse=True)
-        return frozenset(bad[: min(room, len(endpoints) - 1)])
+        return frozenset(bad[:room])
 
     def probe_due(self, endpoints: Sequence[str], now: float) -> list[str]:
         """Those whose next request is a probe; nothing else brings them back."""

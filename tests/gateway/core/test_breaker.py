@@ -52,10 +52,8 @@ def test_failures_in_a_row_open_it_and_a_success_between_does_not():
 def test_a_rate_opens_it_once_there_are_enough_requests_to_tell():
     policy = BreakerPolicy(consecutive_errors=1000, error_rate=50, open_for_s=10.0)
     breaker = Breaker(policy, "seed")
-    for _ in range(MIN_VOLUME // 2 - 1):
-        fails(breaker, 0.0)
-        succeeds(breaker, 0.0)
-    fails(breaker, 0.0)
+    succeeds(breaker, 0.0, MIN_VOLUME // 2)
+    fails(breaker, 0.0, MIN_VOLUME // 2 - 1)
     assert breaker.state(0.0) is State.CLOSED
     fails(breaker, 0.0)
     assert breaker.state(0.0) is State.OPEN
@@ -74,6 +72,7 @@ def test_failures_that_left_the_window_do_not_count():
 def test_one_probe_at_a_time_and_its_answer_closes():
     breaker = broken()
     until = open_s(breaker, 0.0)
+    assert not breaker.admits(until - 1e-6)
     probe = breaker.enter(until, until + 5.0)
     assert probe.is_probe
     assert not breaker.admits(until + 4.9)

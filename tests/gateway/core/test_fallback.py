@@ -93,3 +93,11 @@ def test_any_table_gives_a_short_chain_without_repeats_or_the_model_itself(graph
             assert found.loop[0] == found.loop[-1]
             for name, follower in zip(found.loop, found.loop[1:], strict=False):
                 assert follower in graph[name]
+
+
+def test_a_chain_has_an_end():
+    count = 3 * MAX_LINKS
+    wide = table(a=[f"m{i}" for i in range(count)], **{f"m{i}": [] for i in range(count)})
+    assert names(wide, "a") == [f"m{i}" for i in range(MAX_LINKS)]
+    deep = table(**{f"m{i}": [f"m{i + 1}"] for i in range(count)}, **{f"m{count}": []})
+    assert len(names(deep, "m0")) == MAX_LINKS

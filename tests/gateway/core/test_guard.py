@@ -113,3 +113,14 @@ def test_an_api_elsewhere_has_a_circuit_of_its_own():
     made.apply(table("http://1"))
     made.apply(routes)
     assert made.admits(key, 1.0)
+
+
+def test_endpoints_obey_the_policy_of_the_newest_table():
+    strict = {"consecutiveErrors": 1}
+    made = guard(table("http://1", "http://2"))
+    made.apply(table("http://1", "http://2", circuitBreaker=strict))
+    made.enter_endpoint(KEY, "http://1", 0.0, FAR).fail(0.0)
+    assert list(made.states(0.0)) == [(KEY, State.CLOSED, 1)]
+    made.apply(table("http://2", circuitBreaker=strict))
+    made.apply(table("http://1", "http://2", circuitBreaker=strict))
+    assert list(made.states(0.0)) == [(KEY, State.CLOSED, 0)]

@@ -102,7 +102,7 @@ def test_late_first_tokens_of_an_ejected_endpoint_do_not_prolong_it():
 def test_an_endpoint_that_left_and_came_back_starts_anew():
     outliers = Outliers(POLICY, "seed")
     trip(outliers, URLS[0])
-    fill(outliers, URLS[0], 1.0)
+    fill(outliers, URLS[0], 9.0)
     outliers.keep_only({URLS[1]})
     assert outliers.ejected(URLS, 0.0) == set()
     fill(outliers, URLS[1], 0.1)

@@ -30,8 +30,10 @@ def test_an_outage_without_a_floor_gets_a_fifth():
 
 def test_a_quiet_service_may_retry():
     budget = RetryBudget()
+    assert budget.has_left(0.0)
     assert all(budget.withdraw(0.0) for _ in range(10))
     assert not budget.withdraw(0.0)
+    assert not budget.has_left(0.9)
     assert budget.withdraw(1.0)
 
 

@@ -151,6 +151,7 @@ def test_an_ejected_endpoint_gets_nothing_until_its_probe_is_due():
         assert target.url == other
     assert routes.choose("m", "a", 1.0, tried={other}) is None
     assert routes.choose("m", "a", 37.0).url == first.url
+    assert routes.choose("m", "a", 37.0, tried={first.url}).url == other
     routes.guard.enter_endpoint(first.key, first.url, 37.0, 50.0)
     assert routes.choose("m", "a", 37.0).url == other
 
