@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -77,6 +77,7 @@ def test_standings_tell_of_the_first_scope_for_all_replicas_together():
 
 
 @given(st.integers(1, 10_000), st.integers(1, 50))
+@example(1, 3)
 def test_shares_sum_to_the_limit_unless_there_are_more_replicas_than_places(limit, shares):
     each = share(limit, shares)
     assert each >= 1

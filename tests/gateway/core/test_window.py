@@ -64,3 +64,11 @@ def test_a_refund_takes_back_only_from_its_own_second(steps, back):
     taken = plain.used - window.used
     counts = int(first) >= int(now) - 60
     assert taken == (min(back, own) if counts else 0)
+
+
+def test_what_was_all_given_back_delays_no_reset():
+    window = Window()
+    window.add(1000.0, 5)
+    window.add(1030.0, 7)
+    window.refund(1030.0, 1031.0, 7)
+    assert window.reset_in(1031.0) == 30.0
