@@ -128,3 +128,9 @@ def test_an_engine_that_joins_takes_about_its_share_and_moves_nothing_else(count
     ]
     assert set(moved) <= {"http://new"}, "a move between two that stay would lose a cache"
     assert len(moved) <= 2.5 * 200 / (count + 1)
+
+
+def test_beginnings_that_nobody_remembers_spread_over_all_engines():
+    homes = Counter(Affinity().choose(chain(prompt(f"{i:04}"), b"t"), IDLE) for i in range(200))
+    assert len(homes) == len(URLS)
+    assert min(homes.values()) >= 20
