@@ -72,6 +72,16 @@ class Cluster:
         assert status == 200, body
         return body
 
+    def answers(self, user: str) -> set[tuple[str, str, int]]:
+        """Return what `user` asked so far as verb, path and status, from the audit log."""
+        found = set()
+        for line in self.audit_log.read_text().splitlines():
+            event = json.loads(line)
+            if event["user"]["username"] == user and "responseStatus" in event:
+                path = event["requestURI"].split("?")[0]
+                found.add((event["verb"], path, event["responseStatus"]["code"]))
+        return found
+
     def writes(self, user: str) -> list[str]:
         """Return what `user` wrote so far, `verb path` each, from the server's audit log."""
         found = []

@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 from gateway_cluster import World
 from gateway_process import until
 from kube_cluster import Cluster
+from kube_fixtures import operating
+from kube_pods import eventually, make_ready, pods, set_ready
 from pagelet_gateway.core.route_table import ModelRoute, RouteTable
 from pagelet_gateway.sources.kube_api import load_configuration
 from pagelet_gateway.sources.kubernetes import KubernetesSource
@@ -190,6 +192,35 @@ async def test_keys_follow_their_secret_and_survive_its_loss(
         await until(lambda: hashes(seen) == 0)
 
 
+async def test_pods_that_an_operator_made_are_found_by_their_endpoint_slices(
+    cluster: Cluster, namespace: str
+) -> None:
+    steps = {"steps": [{"weight": 10, "hold": "30s"}]}
+    spec = {"model": {"name": f"{namespace}-m", "source": "dummy://tiny"}, "rollout": steps}
+    async with operating(cluster, namespace) as operator, following(cluster) as seen:
+        operator.create(spec)
+        old = (await operator.turn())["rollout"]["canary"]
+        bind(cluster, namespace, old)
+        (address,) = make_ready(cluster, namespace, old)
+        await operator.turn()
+        await until(lambda: seen.urls(f"{namespace}-m") == (f"http://{address}:8000",))
+        route = seen.route(f"{namespace}-m")
+        assert route is not None
+        assert len(route.gateway_key or "") == 44
+        assert route.resource == f"{namespace}/chat"
+
+        operator.change({"engine": {"maxModelLen": 64}})
+        new = (await operator.turn())["rollout"]["canary"]
+        bind(cluster, namespace, new)
+        make_ready(cluster, namespace, new)
+        await operator.turn()
+        await until(lambda: seen.weights(f"{namespace}-m") == {old: 90, new: 10})
+        await until(lambda: len(seen.urls(f"{namespace}-m")) == 2)
+        (pod,) = pods(cluster, namespace, new)
+        set_ready(cluster, pod, ready=False)
+        await until(lambda: len(seen.urls(f"{namespace}-m")) == 1)
+
+
 async def test_two_resources_of_one_model_name_are_decided_by_age(
     cluster: Cluster, world: World, namespace: str
 ) -> None:
@@ -201,3 +232,17 @@ async def test_two_resources_of_one_model_name_are_decided_by_age(
         assert seen.weights(model) == {"chat-a": 100}
         world.delete_model("chat")
         await until(lambda: seen.weights(model) == {"copy-a": 100})
+
+
+def bind(cluster: Cluster, namespace: str, revision: str) -> None:
+    """Put the revision's pods on a node, as a scheduler would: slices hold no others."""
+    cluster.request("POST", "/api/v1/nodes", {"metadata": {"name": "node"}})
+    for pod in eventually(lambda: pods(cluster, namespace, revision), "a pod"):
+        name = pod["metadata"]["name"]
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/binding"
+        body = {
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+            "target": {"kind": "Node", "name": "node"},
+        }  # fmt: skip
+        status, answer = cluster.request("POST", path, body)
+        assert status == 201, answer
