@@ -75,6 +75,12 @@ class Account:
     requests: Window = field(default_factory=Window)
     tokens: Window = field(default_factory=Window)
 
+    def is_idle(self, now: float) -> bool:
+        """Whether a new account would be the same."""
+        self.requests.advance(now)
+        self.tokens.advance(now)
+        return not (self.in_flight or self.requests.used or self.tokens.used)
+
 
 @dataclass(slots=True, eq=False)
 class Ticket:
@@ -143,12 +149,15 @@ class Ledger:
         account = self._accounts.get(key)
         return account.in_flight if account else 0
 
-    def keep_only(self, keys: Collection[tuple[str, ...]]) -> None:
-        """Forget scopes that left the table, once nothing of them is in flight."""
+    def keep_only(self, now: float, keys: Collection[tuple[str, ...]]) -> None:
+        """Forget scopes that left the table, once nothing of them is in flight or counts.
+
+        A model that is missing from one table and back in the next finds its accounts as they were.
+        """
         gone = [
             key
             for key, account in self._accounts.items()
-            if key not in keys and not account.in_flight
+            if key not in keys and account.is_idle(now)
         ]
         for key in gone:
             del self._accounts[key]

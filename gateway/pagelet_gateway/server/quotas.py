@@ -65,4 +65,4 @@ class LocalQuotas:
 
     def keep_only(self, keys: Collection[tuple[str, ...]]) -> None:
         """Forget scopes that left the table."""
-        self._ledger.keep_only(keys)
+        self._ledger.keep_only(time.monotonic(), keys)

@@ -87,12 +87,15 @@ def test_shares_sum_to_the_limit_unless_there_are_more_replicas_than_places(limi
 def test_a_scope_that_left_is_forgotten_once_it_is_idle():
     ledger, mine = Ledger(), scope(requests=1)
     ticket = ledger.admit(NOW, [mine], 1)
-    ledger.keep_only([])
+    ledger.keep_only(NOW + 100, [])
     assert ledger.in_flight(mine.key) == 1
-    ledger.settle(NOW, ticket, 1)
-    assert isinstance(ledger.admit(NOW, [mine], 1), Refused)
-    ledger.keep_only([])
-    assert isinstance(ledger.admit(NOW, [mine], 1), Ticket)
+    ledger.settle(NOW + 100, ticket, 2)
+    for now, is_known in ((NOW + 100, True), (NOW + 160, True), (NOW + 161, False)):
+        ledger.keep_only(now, [])
+        assert (mine.key in ledger._accounts) == is_known
+    ledger.admit(NOW, [mine], 1)
+    ledger.keep_only(NOW + 200, [mine.key])
+    assert mine.key in ledger._accounts
 
 
 class Ledgers(RuleBasedStateMachine):

@@ -204,6 +204,17 @@ async def test_a_tenant_that_left_the_table_leaves_the_metrics(gateway, session)
         } == {"gone:red"}
 
 
+async def test_a_model_that_comes_back_finds_its_quota_as_it_was(gateway, session):
+    async with Upstream(uses(1, 1)) as engine:
+        route, other = limited("flaps", engine, requestsPerMinute=1), limited("other", engine)
+        statuses = []
+        for table in ([route], [other], [route]):
+            gateway.apply(*table)
+            name = table[0]["name"]
+            statuses.append((await post(session, gateway.url + PATH, chat(name)))[0])
+        assert statuses == [200, 200, 429]
+
+
 async def test_what_generates_nothing_is_charged_no_tokens(gateway, session):
     async with Upstream(uses(5, 5)) as engine:
         gateway.apply(limited("words", engine, tokensPerMinute=10, requestsPerMinute=100))
@@ -214,3 +225,53 @@ async def test_what_generates_nothing_is_charged_no_tokens(gateway, session):
             assert status == 200
         await samples(session, gateway, "requests_total")
         assert (await by_tenant(session, gateway, "tokens_total"))["words:"] == 0
+
+
+async def test_a_tester_who_named_a_canary_is_refused_with_it(gateway, session):
+    async with Upstream(uses(1, 1)) as stable, Upstream(uses(1, 1)) as canary:
+        route = model("named", {"n-1": (100, [stable.url]), "n-2": (0, [canary.url])})
+        route["revisions"][1]["requestsPerMinute"] = 1
+        route["tenants"] = [tenant("tester", RED, mayChooseRevision=True)]
+        gateway.apply(route)
+        wish = {**bearer(RED), "x_pagelet_revision": "n-2"}
+        got = [await post(session, gateway.url + PATH, chat("named"), **wish) for _ in range(2)]
+        assert [status for status, _, _ in got] == [200, 429]
+        assert b"This revision has room for 1 requests per minute" in got[1][1]
+        assert stable.received == []
+
+
+@pytest.mark.parametrize(
+    ("name", "is_stream", "least", "most"),
+    [("left-whole", False, 700, 800), ("left-stream", True, 100, 130)],
+)
+async def test_who_leaves_before_the_first_byte_pays_what_may_have_been_made(
+    gateway, session, name, is_stream, least, most
+):
+    async def thinks(wire: Wire) -> None:
+        await asyncio.sleep(60)
+
+    body = chat(name, max_tokens=600, stream=is_stream)
+    body["messages"] = [{"role": "user", "content": "x" * 400}]
+    async with Upstream(thinks) as engine:
+        gateway.apply(limited(name, engine, tokensPerMinute=10_000))
+        ask = asyncio.create_task(post(session, gateway.url + PATH, body))
+        await until(lambda: engine.num_open == 1)
+        ask.cancel()
+        await samples(session, gateway, "requests_total")
+        charged = (await by_tenant(session, gateway, "tokens_total"))[f"{name}:"]
+        assert least <= charged <= most
+
+
+async def test_what_an_engine_refuses_costs_a_request_and_no_tokens(gateway, session):
+    async def refuses(wire: Wire) -> None:
+        await wire.reply(400, {"error": {"message": "no", "code": "no"}})
+
+    async with Upstream(refuses) as engine:
+        gateway.apply(limited("refuses", engine, tokensPerMinute=1000, requestsPerMinute=5))
+        status, _, _ = await post(session, gateway.url + PATH, chat("refuses"))
+        assert status == 400
+        await samples(session, gateway, "requests_total")
+        assert (await by_tenant(session, gateway, "tokens_total"))["refuses:"] == 0
+        _, _, headers = await post(session, gateway.url + PATH, chat("refuses"))
+        assert headers["x-ratelimit-remaining-requests"] == "3"
+        assert "x-ratelimit-limit-tokens" in headers

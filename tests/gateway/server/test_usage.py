@@ -50,3 +50,10 @@ def test_no_more_than_the_end_is_kept():
     tail.feed(b'"usage": {"prompt_tokens": 5}')
     tail.feed(b"x" * TAIL_BYTES)
     assert tail.usage() is None
+
+
+def test_many_small_parts_pile_up_no_further_than_the_bound():
+    tail = Tail()
+    for _ in range(3 * TAIL_BYTES // 100):
+        tail.feed(b"x" * 100)
+        assert len(tail._kept) <= TAIL_BYTES
