@@ -4,9 +4,11 @@ Three worlds implement these: `kube` (a cluster), `local` (processes on this mac
 `testing` (memory). One contract suite runs against all of them.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from pagelet_operator.core.model import Fleet, Model, ModelRef, Plan
+from pagelet_operator.core.window import Window
 
 
 class UnavailableError(Exception):
@@ -15,6 +17,30 @@ class UnavailableError(Exception):
 
 class IncompleteError(UnavailableError):
     """A part of a plan could not be carried out; the rest was. The message says which and why."""
+
+
+class TelemetryError(Exception):
+    """The figures could not be had; the message says from where. Nothing is concluded from it."""
+
+
+class Telemetry(Protocol):
+    """What users of a model feel, by revision."""
+
+    async def windows(self, model: Model, fleet: Fleet, since: float) -> Mapping[str, Window]:
+        """Return what was measured of each revision from `since` (Unix seconds) until now.
+
+        A revision of which nothing was measured is left out. A window may be shorter than asked
+        for, where the source remembers less; it never holds what was not counted.
+
+        Args:
+            model: Whose revisions.
+            fleet: What the world shows of them, for sources that ask the replicas themselves.
+            since: When the window should begin.
+
+        Raises:
+            TelemetryError: The source does not answer.
+        """
+        ...
 
 
 class Runtime(Protocol):
