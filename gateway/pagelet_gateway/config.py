@@ -58,6 +58,9 @@ class GatewayConfig:
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body; above it the answer is 413 before any parsing."""
 
+    max_bodies_bytes: int = 1024 * 1024 * 1024
+    """All request bodies that are held together; above it the answer is 503."""
+
     body_timeout_s: float = 60.0
     """Longest wait for a request body, so that trickling clients cannot hold memory."""
 
@@ -100,6 +103,7 @@ class GatewayConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0.")
         positive = (
             "max_body_bytes",
+            "max_bodies_bytes",
             "max_attempts",
             "replicas",
             "quota_store_timeout_s",

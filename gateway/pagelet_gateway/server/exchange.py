@@ -13,6 +13,7 @@ from pagelet_gateway.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     RefusalError,
+    UnavailableError,
     UnsupportedEncodingError,
 )
 
@@ -68,10 +69,18 @@ class Exchange:
         self._send = send
         self._abort: Callable[[], None] | None = scope.get("state", {}).get("abort_connection")
 
-    async def read_body(self, *, max_bytes: int, timeout_s: float) -> bytes:
+    async def read_body(
+        self, *, max_bytes: int, timeout_s: float, take: Callable[[int], bool] = lambda _: True
+    ) -> bytes:
         """Read the whole request body.
 
+        Args:
+            max_bytes: Largest size.
+            timeout_s: Longest time.
+            take: Is told the size of each part; False refuses it.
+
         Raises:
+            UnavailableError: `take` did.
             BodyTooLargeError: It is or claims to be larger; the rest is not read.
             BodyTimeoutError: It did not arrive in time.
             UnsupportedEncodingError: It is compressed.
@@ -86,14 +95,14 @@ class Exchange:
             raise await self._too_large(max_bytes)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._read_all(max_bytes)
+                return await self._read_all(max_bytes, take)
         except TimeoutError:
             self.closes = True
             raise BodyTimeoutError(
                 f"The body did not arrive within {timeout_s:g} s; send it without pauses."
             ) from None
 
-    async def _read_all(self, max_bytes: int) -> bytes:
+    async def _read_all(self, max_bytes: int, take: Callable[[int], bool]) -> bytes:
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -104,6 +113,13 @@ class Exchange:
             size += len(parts[-1])
             if size > max_bytes:
                 raise await self._too_large(max_bytes)
+            if not take(len(parts[-1])):
+                self.closes = True
+                raise UnavailableError(
+                    "The gateway holds as many request bodies as it can; try again.",
+                    code="body_memory_full",
+                    retry_after_s=1,
+                )
             more = message.get("more_body", False)
         return b"".join(parts)
 

@@ -17,6 +17,7 @@ from pagelet_gateway.metrics import Metrics, Outcome
 from pagelet_gateway.server.admission import Admission
 from pagelet_gateway.server.assignment import assign
 from pagelet_gateway.server.attempts import Attempts
+from pagelet_gateway.server.body_memory import BodyMemory
 from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.deadline import time_limit_s
 from pagelet_gateway.server.exchange import Exchange
@@ -55,6 +56,7 @@ class Proxy:
         self._mirror = mirror
         self._metrics = metrics
         self._calls: set[Call] = set()
+        self._bodies = BodyMemory(config.max_bodies_bytes)
 
     @property
     def num_in_flight(self) -> int:
@@ -75,9 +77,15 @@ class Proxy:
         """
         started_at = time.monotonic()
         await self._turn_strangers_away(exchange)
-        body = await exchange.read_body(
-            max_bytes=self._config.max_body_bytes, timeout_s=self._config.body_timeout_s
-        )
+        with self._bodies.request() as take:
+            body = await exchange.read_body(
+                max_bytes=self._config.max_body_bytes,
+                timeout_s=self._config.body_timeout_s,
+                take=take,
+            )
+            await self._serve_body(exchange, body, started_at)
+
+    async def _serve_body(self, exchange: Exchange, body: bytes, started_at: float) -> None:
         table = self._table()
         call = self._route(table, exchange, body, started_at)
         await self._admission.admit(call, table)
