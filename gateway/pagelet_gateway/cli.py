@@ -32,6 +32,9 @@ def gateway(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 lets the system choose.")] = 8080,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Serve /metrics there and not on the clients' port.")
+    ] = None,
     require_keys: Annotated[
         bool, typer.Option(help="Serve no model without tenants, instead of to everybody.")
     ] = False,
@@ -95,6 +98,7 @@ def gateway(
             kubeconfig=kubeconfig,
             host=host,
             port=port,
+            metrics_port=metrics_port,
             require_keys=require_keys,
             replicas=replicas,
             replicas_service=replicas_service,

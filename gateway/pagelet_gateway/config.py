@@ -29,6 +29,9 @@ class GatewayConfig:
     port: int = 8080
     """TCP port; 0 lets the system choose (the choice is logged)."""
 
+    metrics_port: int | None = None
+    """TCP port of /metrics, which names every model and tenant; None serves it beside the API."""
+
     require_keys: bool = False
     """Whether a model without tenants is closed to all instead of open to everybody."""
 
@@ -98,6 +101,10 @@ class GatewayConfig:
         self._check_source()
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}; it must lie between 0 and 65535.")
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
+            raise ConfigError(
+                f"metrics_port is {self.metrics_port}; it must lie between 0 and 65535."
+            )
         for name in ("drain_timeout_s", "drain_delay_s", "hold_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0.")

@@ -79,8 +79,11 @@ class App:
         proxy: Proxy,
         journal: Journal,
         metrics: Metrics,
+        *,
+        serves_metrics: bool,
     ) -> None:
         self.is_draining = False
+        self._serves_metrics = serves_metrics
         self._gatekeeper = gatekeeper
         self._router = router
         self._proxy = proxy
@@ -127,7 +130,8 @@ class App:
     async def _answer(self, exchange: Exchange) -> None:
         one_model = exchange.path.startswith(MODEL_PREFIX) and exchange.path != MODEL_PREFIX
         policy = POLICIES.get("/v1/models" if one_model else exchange.path)
-        if policy is None:
+        is_elsewhere = exchange.path == "/metrics" and not self._serves_metrics
+        if policy is None or is_elsewhere:
             raise UnknownRouteError(f"No such URL: {exchange.method} {exchange.path[:200]}.")
         if exchange.method != policy.method:
             raise MethodError(f"{exchange.path} takes {policy.method}, not {exchange.method}.")

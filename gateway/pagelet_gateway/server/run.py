@@ -34,9 +34,11 @@ from pagelet_gateway.server.connections import BoundedProtocol
 from pagelet_gateway.server.journal import open_journal
 from pagelet_gateway.server.listener import BACKLOG, bind, url_of
 from pagelet_gateway.server.load_watch import LoadWatch
+from pagelet_gateway.server.metrics_port import metrics_port
 from pagelet_gateway.server.mirror import Mirror
 from pagelet_gateway.server.proxy import Proxy
 from pagelet_gateway.server.quota_opening import open_quotas
+from pagelet_gateway.server.quotas import Quotas
 from pagelet_gateway.server.sender import Sender
 from pagelet_gateway.server.tenancy import Gatekeeper
 from pagelet_gateway.server.upstream import open_session
@@ -76,23 +78,18 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     live_table = LiveTable(router, metrics)
     journal = open_journal(os.environ, access_log=config.access_log)
     tenant_metrics = TenantMetrics(metrics.registry)
-    accounts = open_quotas(
-        tenant_metrics,
-        replicas=config.replicas,
-        service=config.replicas_service,
-        store=config.quota_store,
-        on_failure=config.quota_store_failure,
-        timeout_s=config.quota_store_timeout_s,
-    )
+    accounts = _accounts(config, tenant_metrics)
     connections = open_session(connect_timeout_s=config.connect_timeout_s)
-    async with connections as session, accounts as quotas:
+    figures = metrics_port(config.host, config.metrics_port, metrics)
+    async with connections as session, accounts as quotas, figures:
         gatekeeper = Gatekeeper(require_keys=config.require_keys)
         admission = Admission(quotas, tenant_metrics)
         sender = Sender(router, session)
         attempts = Attempts(config, router, live_table, sender, metrics)
         mirror = Mirror(router, quotas, session, metrics)
         proxy = Proxy(config, router, gatekeeper, admission, attempts, mirror, metrics)
-        app = App(router, gatekeeper, proxy, journal, metrics)
+        has_metrics = config.metrics_port is None
+        app = App(router, gatekeeper, proxy, journal, metrics, serves_metrics=has_metrics)
         server = _Server(app, config)
         drain = Drain(config, app, proxy, server)
         source = await open_source(config, live_table.offer, metrics.registry)
@@ -109,6 +106,19 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     await journal.close()
     log.info("gateway ends", exit_code=drain.exit_code)
     return drain.exit_code
+
+
+def _accounts(
+    config: GatewayConfig, metrics: TenantMetrics
+) -> contextlib.AbstractAsyncContextManager[Quotas]:
+    return open_quotas(
+        metrics,
+        replicas=config.replicas,
+        service=config.replicas_service,
+        store=config.quota_store,
+        on_failure=config.quota_store_failure,
+        timeout_s=config.quota_store_timeout_s,
+    )
 
 
 def _protocol(config: GatewayConfig) -> Any:
