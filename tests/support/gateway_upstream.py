@@ -136,6 +136,8 @@ class Upstream:
     """Requests whose client left before the answer's end."""
     abandoned: asyncio.Event = field(default_factory=asyncio.Event)
     is_draining: bool = False
+    sees_metrics: bool = False
+    """Whether the script answers GET /metrics, too, which gateways ask for on their own."""
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -191,7 +193,7 @@ class Upstream:
         }
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         wire = Wire(writer, Received(head[0].split()[1], headers, body))
-        if wire.received.path == "/metrics":  # what gateways ask on their own is no request
+        if wire.received.path == "/metrics" and not self.sees_metrics:
             await wire.reply(404, {})
             return True
         self.received.append(wire.received)

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+import socket
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,17 +60,25 @@ class Cell:
         return [first, *extra]
 
 
+@contextmanager
+def unheard_port() -> Iterator[int]:
+    """A port that nobody listens on and nobody else gets."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
 async def cells(stack: AsyncExitStack) -> list[Cell]:
     made = []
     for fault, script in FAULTS.items():
         for mode in MODES:
             engines = []
             for is_faulty in (True,) if mode == "alone" else (True, mode == "both down"):
-                chosen = script or answers if is_faulty else answers
-                engine = await stack.enter_async_context(Upstream(chosen))
+                chosen = script if is_faulty and script else answers
                 if is_faulty and script is None:
-                    await engine.stop_listening()
-                engines.append(engine)
+                    engines.append(Upstream(port=stack.enter_context(unheard_port())))
+                else:
+                    engines.append(await stack.enter_async_context(Upstream(chosen)))
             made.append(Cell(fault, mode, engines[0], engines[1] if engines[1:] else None))
     return made
 

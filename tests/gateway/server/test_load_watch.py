@@ -53,7 +53,10 @@ def count(metrics: Metrics, outcome: str) -> float:
 
 
 async def test_requests_go_where_engines_say_that_nobody_waits(gateway, session):
-    async with Upstream(reports(40)) as busy, Upstream(reports(0)) as free:
+    async with (
+        Upstream(sees_metrics=True, script=reports(40)) as busy,
+        Upstream(sees_metrics=True, script=reports(0)) as free,
+    ):
         gateway.apply(model("m", {"m-1": (100, [busy.url, free.url])}))
         await until(lambda: asked(busy, "/metrics") and asked(free, "/metrics"))
         await asyncio.sleep(0.1)
@@ -65,9 +68,9 @@ async def test_requests_go_where_engines_say_that_nobody_waits(gateway, session)
 
 async def test_who_is_alone_is_not_asked(session):
     async with (
-        Upstream(reports(0)) as alone,
-        Upstream(reports(0)) as one,
-        Upstream(reports(0)) as two,
+        Upstream(sees_metrics=True, script=reports(0)) as alone,
+        Upstream(sees_metrics=True, script=reports(0)) as one,
+        Upstream(sees_metrics=True, script=reports(0)) as two,
     ):
         router = Router()
         router.apply(
@@ -83,7 +86,10 @@ async def test_who_is_alone_is_not_asked(session):
 
 
 async def test_engines_are_shown_the_gateways_key(session):
-    async with Upstream(reports(0)) as one, Upstream(reports(0)) as two:
+    async with (
+        Upstream(sees_metrics=True, script=reports(0)) as one,
+        Upstream(sees_metrics=True, script=reports(0)) as two,
+    ):
         router = router_for([one.url, two.url], gatewayKey="sixteen-characters-and-more")
         await watching(router, session, lambda m: count(m, "ok") >= 2)
         assert one.received[0].headers["x-pagelet-gateway-key"] == "sixteen-characters-and-more"
@@ -96,7 +102,11 @@ async def test_an_engine_that_tells_nothing_is_asked_less_often_and_harms_nobody
     async def hangs(wire: Wire) -> None:
         await asyncio.sleep(60)
 
-    async with Upstream(refuses) as shut, Upstream(hangs) as stuck, Upstream(reports(0)) as good:
+    async with (
+        Upstream(sees_metrics=True, script=refuses) as shut,
+        Upstream(sees_metrics=True, script=hangs) as stuck,
+        Upstream(sees_metrics=True, script=reports(0)) as good,
+    ):
         router = router_for([shut.url, stuck.url, good.url])
         metrics = await watching(
             router, session, lambda m: len(good.received) >= 20 and bool(stuck.received)
@@ -117,7 +127,10 @@ async def test_a_flood_for_an_answer_is_not_read_to_its_end(session, monkeypatch
             await wire.part(b"# x\n" * 4096)
             written += 1
 
-    async with Upstream(floods) as one, Upstream(reports(0)) as two:
+    async with (
+        Upstream(sees_metrics=True, script=floods) as one,
+        Upstream(sees_metrics=True, script=reports(0)) as two,
+    ):
         router = router_for([one.url, two.url])
         await watching(router, session, lambda m: count(m, "failed") == 1)
         assert written < 10_000
@@ -127,7 +140,10 @@ async def test_a_round_ends_with_the_watch(session):
     async def hangs(wire: Wire) -> None:
         await asyncio.sleep(60)
 
-    async with Upstream(hangs) as one, Upstream(hangs) as two:
+    async with (
+        Upstream(sees_metrics=True, script=hangs) as one,
+        Upstream(sees_metrics=True, script=hangs) as two,
+    ):
         router = router_for([one.url, two.url])
         await watching(router, session, lambda m: bool(one.received and two.received))
         async with asyncio.timeout(5):
