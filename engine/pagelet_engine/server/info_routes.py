@@ -19,8 +19,11 @@ from pagelet_engine.server.validation import check_model, check_token_ids, valid
 
 router = APIRouter()
 
+READ = ["GET", "HEAD"]
+"""Methods of routes that only show: whoever asks without wanting the body is told the same."""
 
-@router.get("/v1/models")
+
+@router.api_route("/v1/models", methods=READ)
 async def list_models(request: Request) -> Response:
     """Return the one model served here.
 
@@ -29,7 +32,7 @@ async def list_models(request: Request) -> Response:
     return _json({"object": "list", "data": [_model(_service(request))]})
 
 
-@router.get("/v1/models/{name:path}")
+@router.api_route("/v1/models/{name:path}", methods=READ)
 async def get_model(request: Request, name: str) -> Response:
     """Return one model's object, or 404 `model_not_found`."""
     service = _service(request)
@@ -84,7 +87,7 @@ async def detokenize(request: Request) -> Response:
         return _json({"prompt": await model.encoder.decode(body.tokens)})
 
 
-@router.get("/livez")
+@router.api_route("/livez", methods=READ)
 async def livez(request: Request) -> Response:
     """200 while the engine process makes progress; 503 asks for a restart."""
     service = _service(request)
@@ -93,7 +96,7 @@ async def livez(request: Request) -> Response:
     return _json({"status": "engine dead or stuck"}, 503)
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=READ)
 async def readyz(request: Request) -> Response:
     """200 while requests are taken: loaded, warmed up, not draining, engine alive."""
     service = _service(request)
@@ -104,7 +107,7 @@ async def readyz(request: Request) -> Response:
     return _json({"status": "ready"})
 
 
-@router.get("/startupz")
+@router.api_route("/startupz", methods=READ)
 async def startupz(request: Request) -> Response:
     """200 once start-up is over; `stage` says what it is doing until then."""
     service = _service(request)
@@ -112,19 +115,19 @@ async def startupz(request: Request) -> Response:
     return _json({"stage": service.stage}, 503 if starting else 200)
 
 
-@router.get("/metrics")
+@router.api_route("/metrics", methods=READ)
 async def metrics(request: Request) -> Response:
     """Return all series in Prometheus' text format."""
     return Response(_service(request).metrics.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-@router.get("/version")
+@router.api_route("/version", methods=READ)
 async def show_version(request: Request) -> Response:
     """Return Pagelet's version."""
     return _json({"version": version("pagelet")})
 
 
-@router.get("/openapi.json")
+@router.api_route("/openapi.json", methods=READ)
 async def show_openapi() -> Response:
     """Return the API as an OpenAPI document."""
     return _json(document())

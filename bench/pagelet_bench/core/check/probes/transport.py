@@ -93,7 +93,10 @@ def _harmless(request: Request) -> Steps:
     must(exchange.status < 500, f"HTTP {exchange.status}")
     if exchange.status < 400:
         return honoured(f"HTTP {exchange.status}")
-    return ignored(f"HTTP {exchange.status}: not offered")
+    allowed = exchange.headers.get("allow")
+    return ignored(
+        f"HTTP {exchange.status}: not offered" + (f", allowed is {allowed}" if allowed else "")
+    )
 
 
 def models(target: Target) -> Steps:
