@@ -52,9 +52,11 @@ async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
             await _relay_bytes(call, answer)
     except BrokenStreamError as error:
         log.warning("engine went away in an answer", model=call.model, detail=str(error))
-        raise CutError("upstream_died", "The engine went away before the end.") from None
+        await _finish_if_done(
+            call, CutError("upstream_died", "The engine went away before the end.")
+        )
     except StalledError:
-        raise CutError("stalled", "The engine fell silent before the end.") from None
+        await _finish_if_done(call, CutError("stalled", "The engine fell silent before the end."))
     call.outcome = _outcome(status)
 
 
@@ -114,6 +116,13 @@ async def _finish_events(call: Call, gate: EventGate) -> None:
     if not gate.is_finished:
         raise CutError("incomplete", "The engine's stream ended without its end mark.")
     await call.exchange.finish(last)
+
+
+async def _finish_if_done(call: Call, error: CutError) -> None:
+    """End an answer whose connection failed: well, if its end mark has gone out before."""
+    if call.gate is None or not call.gate.is_finished:
+        raise error from None
+    await call.exchange.finish()
 
 
 async def end_early(call: Call, answer: Answer, error: CutError) -> None:

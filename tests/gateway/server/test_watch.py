@@ -43,6 +43,29 @@ async def test_a_stream_that_falls_silent_ends_with_an_error_event(gateway, sess
         assert (await samples(session, gateway, "streams_cut_total"))["m:stalled"] == 1
 
 
+async def test_what_goes_wrong_behind_the_end_mark_is_no_error(gateway, session):
+    async def stays(wire: Wire) -> None:
+        await wire.start_stream()
+        await wire.token("a")
+        await wire.part(b"data: [DONE]\n\n")
+        await asyncio.sleep(60)
+
+    async def drops(wire: Wire) -> None:
+        await wire.start_stream()
+        await wire.token("a")
+        await wire.part(b"data: [DONE]\n\n")
+        await asyncio.sleep(0.1)
+        wire.reset()
+
+    for script in (stays, drops):
+        async with Upstream(script) as engine:
+            gateway.apply(model("done", {"d-1": (100, [engine.url])}))
+            ask = {"model": "done", "stream": True}
+            status, body, _ = await post(session, gateway.url + PATH, ask)
+            assert (status, tokens(body)) == (200, "a")
+    assert (await samples(session, gateway, "requests_total"))["done:ok"] == 2
+
+
 async def test_an_endpoint_that_stalls_is_left_alone(gateway, session):
     async with Upstream(stalls_in_the_stream) as bad, Upstream(streams("a")) as good:
         gateway.apply(model("two", {"t-1": (100, [bad.url, good.url])}))
