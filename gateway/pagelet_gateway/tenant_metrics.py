@@ -5,6 +5,7 @@ the table go when it has nothing in flight.
 """
 
 from collections import Counter as Tally
+from collections.abc import Container
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -60,9 +61,9 @@ class TenantMetrics:
         self.in_flight.labels(*key).set(self._flying[key])
         self.tokens.labels(*key).inc(tokens)
 
-    def keep_only(self, keys: set[Key]) -> None:
+    def keep_only(self, keys: Container[Key]) -> None:
         """Drop the series of all others that have nothing in flight."""
-        for key in {key for key in self._labelled - keys if not self._flying[key]}:
+        for key in [key for key in self._labelled if key not in keys and not self._flying[key]]:
             self._labelled.discard(key)
             del self._flying[key]
             for family in (self.rejected, self.tokens, self.in_flight):

@@ -9,7 +9,7 @@ is charged to the second it became known.
           └─ Refused, with the seconds after which asking again makes sense
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -149,7 +149,7 @@ class Ledger:
         account = self._accounts.get(key)
         return account.in_flight if account else 0
 
-    def keep_only(self, now: float, keys: Collection[tuple[str, ...]]) -> None:
+    def keep_only(self, now: float, keys: Container[tuple[str, ...]]) -> None:
         """Forget scopes that left the table, once nothing of them is in flight or counts.
 
         A model that is missing from one table and back in the next finds its accounts as they were.

@@ -88,15 +88,38 @@ class Admission:
         if table is self._table:
             return
         self._table = table
-        keys, tenants = set(), set()
-        for route in table.models.values():
-            callers = [Caller(route=route, tenant=each) for each in (None, *(route.tenants or ()))]
-            tenants |= {(route.name, caller.label) for caller in callers}
-            for caller in callers:
-                for revision in route.revisions:
-                    keys |= {scope.key for scope in _scopes(caller, revision.name)}
-        self._quotas.keep_only(keys)
-        self._metrics.keep_only(tenants)
+        self._quotas.keep_only(_Named(table))
+        self._metrics.keep_only(_TenantsOf(table))
+
+
+class _Named:
+    """The scopes a table names. Asked only for those that have accounts, which are few."""
+
+    def __init__(self, table: RouteTable) -> None:
+        self._table = table
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, tuple):
+            return False
+        kind, model, *rest = key
+        route = self._table.models.get(model)
+        if route is None or kind == "model":
+            return route is not None
+        named = route.revisions if kind == "revision" else route.tenants or ()
+        return any(each.name == rest[0] for each in named)
+
+
+class _TenantsOf:
+    """The (model, tenant) pairs a table names; the tenant is empty where all may come in."""
+
+    def __init__(self, table: RouteTable) -> None:
+        self._scopes = _Named(table)
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, tuple):
+            return False
+        model, tenant = key
+        return (("tenant", model, tenant) if tenant else ("model", model)) in self._scopes
 
 
 def _scopes(caller: Caller, revision: str) -> list[Scope]:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -138,7 +138,7 @@ class StoredQuotas:
             self._settling.add(task)
             task.add_done_callback(self._settling.discard)
 
-    def keep_only(self, keys: Collection[tuple[str, ...]]) -> None:
+    def keep_only(self, keys: Container[tuple[str, ...]]) -> None:
         """Forget local scopes; those in the server expire by themselves."""
         self._local.keep_only(keys)
 

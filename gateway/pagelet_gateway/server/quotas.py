@@ -1,7 +1,7 @@
 """Where quotas are kept: the interface, and the accounts of this gateway alone."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
 from pagelet_gateway.core.quota import Ledger, Refused, Scope, Standings, Ticket
@@ -33,7 +33,7 @@ class Quotas(Protocol):
         """End a request with the tokens it used; again does nothing. Does not wait."""
         ...
 
-    def keep_only(self, keys: Collection[tuple[str, ...]]) -> None:
+    def keep_only(self, keys: Container[tuple[str, ...]]) -> None:
         """Forget scopes that left the table."""
         ...
 
@@ -63,6 +63,6 @@ class LocalQuotas:
         assert isinstance(grant, Ticket), "only tickets of this ledger come back"
         self._ledger.settle(time.monotonic(), grant, tokens)
 
-    def keep_only(self, keys: Collection[tuple[str, ...]]) -> None:
+    def keep_only(self, keys: Container[tuple[str, ...]]) -> None:
         """Forget scopes that left the table."""
         self._ledger.keep_only(time.monotonic(), keys)

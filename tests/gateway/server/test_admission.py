@@ -3,9 +3,11 @@ import json
 
 import pytest
 
-from gateway_process import model, post, samples, tokens, until
+from gateway_process import model, post, samples, table, tokens, until
 from gateway_tenants import bearer, by_tenant, code, counts, tenant, uses
 from gateway_upstream import Upstream, Wire, refuses_to_drain
+from pagelet_gateway.core.table_parser import parse
+from pagelet_gateway.server.admission import _Named
 
 PATH = "/v1/chat/completions"
 RED, BLUE = "red-key-0123456789", "blue-key-0123456789"
@@ -208,9 +210,9 @@ async def test_a_model_that_comes_back_finds_its_quota_as_it_was(gateway, sessio
     async with Upstream(uses(1, 1)) as engine:
         route, other = limited("flaps", engine, requestsPerMinute=1), limited("other", engine)
         statuses = []
-        for table in ([route], [other], [route]):
-            gateway.apply(*table)
-            name = table[0]["name"]
+        for models in ([route], [other], [route]):
+            gateway.apply(*models)
+            name = models[0]["name"]
             statuses.append((await post(session, gateway.url + PATH, chat(name)))[0])
         assert statuses == [200, 200, 429]
 
@@ -275,3 +277,20 @@ async def test_what_an_engine_refuses_costs_a_request_and_no_tokens(gateway, ses
         _, _, headers = await post(session, gateway.url + PATH, chat("refuses"))
         assert headers["x-ratelimit-remaining-requests"] == "3"
         assert "x-ratelimit-limit-tokens" in headers
+
+
+@pytest.mark.parametrize(
+    ("key", "is_named"),
+    [
+        (("model", "m"), True),
+        (("model", "other"), False),
+        (("tenant", "m", "red"), True),
+        (("tenant", "m", "m-1"), False),
+        (("tenant", "other", "red"), False),
+        (("revision", "m", "m-1"), True),
+        (("revision", "m", "red"), False),
+    ],
+)
+def test_a_table_names_its_scopes(key, is_named):
+    named = model("m", {"m-1": (100, [])}, tenants=[tenant("red", RED)])
+    assert (key in _Named(parse(table(named)))) == is_named
