@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from pagelet_engine.series import ALL_SERIES
 from pagelet_gateway.metrics import Metrics as GatewayMetrics
+from pagelet_gateway.sources.metrics import SourceMetrics
 from pagelet_gateway.tenant_metrics import TenantMetrics
 from pagelet_operator.kube.metrics import Metrics as OperatorMetrics
 
@@ -61,6 +62,7 @@ def engine_rows() -> list[Row]:
 def _gateway() -> CollectorRegistry:
     registry = GatewayMetrics().registry
     TenantMetrics(registry)
+    SourceMetrics(registry)
     return registry
 
 
