@@ -9,6 +9,7 @@ serves streams: one event each INTERVAL_S, or as fast as they are read when it i
 """
 
 import asyncio
+import contextlib
 import sys
 import time
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ HEAD = (
     b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
 )
 DONE = b"data: [DONE]\n\n"
+LAST_CHUNK = b"0\r\n\r\n"
 STAMP = b'"stamp":'
 
 
@@ -124,7 +126,7 @@ class Reader(asyncio.Protocol):
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._tail = b""
+        self._tail = self._end = b""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -136,17 +138,20 @@ class Reader(asyncio.Protocol):
         now, load = time.monotonic(), self._load
         load.num_reads += 1
         *whole, self._tail = (self._tail + data).split(b"\n\n")
+        self._end = (self._end + data)[-len(LAST_CHUNK) :]
         for item in whole:
             _, found, stamp = item.partition(STAMP)
-            if found:
+            if not found:
+                continue
+            # A proxy may cut chunks anywhere, in the middle of a number, too.
+            with contextlib.suppress(ValueError):
                 load.latencies_s.append(now - float(stamp[:-1]))
-                if self._is_first:
-                    self._is_first = False
-                    load.first_s.append(now - self._asked_at)
-            elif item.endswith(b"[DONE]"):
-                load.num_whole += 1
+            if self._is_first:
+                self._is_first = False
+                load.first_s.append(now - self._asked_at)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._load.num_whole += self._end == LAST_CHUNK
         if not self.ended.done():
             self.ended.set_result(None)
 
