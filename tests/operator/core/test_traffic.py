@@ -1,4 +1,6 @@
-from pagelet_operator.core.traffic import SCHEMA_VERSION, route_table
+from operator_models import a_fleet, a_model
+from pagelet_operator.core.model import RevisionPlan, Role, TrafficPolicy
+from pagelet_operator.core.traffic import SCHEMA_VERSION, route, route_table
 
 
 def test_the_table_is_versioned_and_sorted_so_that_equal_worlds_give_equal_bytes():
@@ -6,3 +8,24 @@ def test_the_table_is_versioned_and_sorted_so_that_equal_worlds_give_equal_bytes
     table = route_table(entries)
     assert table == {"schemaVersion": SCHEMA_VERSION, "models": [{"name": "a"}, {"name": "b"}]}
     assert route_table(reversed(entries)) == table
+
+
+def test_what_a_canary_may_take_stands_with_the_canary_alone():
+    policy = TrafficPolicy(
+        entry={"limits": {"maxPromptTokens": 9}}, canary={"requestsPerMinute": 6}
+    )
+    plans = [
+        RevisionPlan(revision=role.value, template={}, role=role, replicas=1, weight=0)
+        for role in Role
+    ]
+    entry = route(a_model(traffic=policy), plans, a_fleet())
+    assert entry["limits"] == {"maxPromptTokens": 9}
+    limited = [item["name"] for item in entry["revisions"] if "requestsPerMinute" in item]
+    assert limited == ["canary"]
+
+
+def test_a_policy_cannot_speak_for_the_rollout():
+    policy = TrafficPolicy(entry={"name": "other", "revisions": []}, canary={"weight": 100})
+    plan = RevisionPlan(revision="a", template={}, role=Role.CANARY, replicas=1, weight=5)
+    entry = route(a_model(traffic=policy), [plan], a_fleet())
+    assert (entry["name"], entry["revisions"][0]["weight"]) == ("chat", 5)
