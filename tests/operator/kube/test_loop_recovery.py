@@ -216,3 +216,23 @@ async def test_kubectl_shows_the_rollout_and_its_events(cluster: Cluster, namesp
         told = cluster.kubectl("-n", namespace, "describe", "mdep/chat").partition("Events:")[2]
         for reason in ("FirstRevisionReady", "CanaryNotReady", "CanaryReady"):
             assert reason in told
+
+
+async def test_a_fallback_that_does_not_exist_is_said_and_taken_up_once_it_does(
+    cluster: Cluster, namespace: str
+) -> None:
+    async with operating(cluster, namespace) as operator:
+        operator.create({**SPEC, "fallback": [{"modelDeployment": "small"}]})
+        status = await operator.turn()
+        accepted = operator.condition("Accepted")
+        assert (accepted["status"], accepted["reason"]) == ("True", "FallbackMissing")
+        assert "fallback" not in status["traffic"]
+
+        async with operating(cluster, namespace, "small") as other:
+            other.create({"model": {"name": "org/small", "source": "dummy://tiny"}})
+        operator.controller.wake(other.ref)
+        assert await operator.controller.queue.take() == other.ref
+        assert await operator.controller.queue.take() == operator.ref
+        status = await operator.turn()
+        assert status["traffic"]["fallback"] == [{"model": "org/small"}]
+        assert operator.condition("Accepted")["reason"] == "Valid"
