@@ -99,6 +99,14 @@ class AnalysisMetric(WireModel):
         description="How much less than stable's tokensPerSecond may be, percent of stable's.",
     )
 
+    required: bool = Field(
+        default=True,
+        description=(
+            "Whether a pass needs this to be shown good. With false it can only fail a canary: for "
+            "tails, of which low traffic never shows enough."
+        ),
+    )
+
     @model_validator(mode="after")
     def _limits_fit(self) -> Self:
         more = (self.max, self.max_increase_percent)
@@ -150,8 +158,8 @@ class Analysis(WireModel):
         default_factory=lambda: [_written(rule) for rule in DEFAULT_RULES],
         max_length=MAX_METRICS,
         description=(
-            "What is judged. The default compares errors, time-outs, p95 TTFT and p95 ITL with "
-            "stable's. An empty list judges nothing: steps then end by time alone."
+            "What is judged. The default compares errors, time-outs, median and p95 of TTFT "
+            "and ITL with stable's. An empty list judges nothing: steps then end by time alone."
         ),
         json_schema_extra={
             "x-kubernetes-validations": [
@@ -192,12 +200,13 @@ def _rule(metric: AnalysisMetric) -> Rule:
         metric=Metric(metric.name),
         limit=None if limit is None else _amount(limit),
         change_percent=None if change is None else float(change),
+        required=metric.required,
     )
 
 
 def _written(rule: Rule) -> AnalysisMetric:
     assert rule.change_percent is not None, "defaults are relative to stable"
-    fields: dict[str, Any] = {"name": str(rule.metric)}
+    fields: dict[str, Any] = {"name": str(rule.metric), "required": rule.required}
     return AnalysisMetric(**fields, max_increase_percent=int(rule.change_percent))
 
 

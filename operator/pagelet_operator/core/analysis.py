@@ -64,13 +64,18 @@ class Rule:
     change_percent: float | None = None
     """How much worse than the baseline it may be: percent of the baseline's value. Of rates,
     percentage points, since percent of a rate near 0 mean nothing."""
+    required: bool = True
+    """Whether a pass needs it to be shown good. Without, it can only fail a canary: for tails,
+    of which low traffic never shows enough."""
 
 
 DEFAULT_RULES = (
-    Rule(metric=Metric.ERROR_RATE, change_percent=2.0),
-    Rule(metric=Metric.TIMEOUT_RATE, change_percent=2.0),
-    Rule(metric=Metric.TTFT_P95, change_percent=75.0),
-    Rule(metric=Metric.ITL_P95, change_percent=50.0),
+    Rule(metric=Metric.ERROR_RATE, change_percent=3.0),
+    Rule(metric=Metric.TIMEOUT_RATE, change_percent=3.0),
+    Rule(metric=Metric.TTFT_P50, change_percent=60.0),
+    Rule(metric=Metric.ITL_P50, change_percent=50.0),
+    Rule(metric=Metric.TTFT_P95, change_percent=100.0, required=False),
+    Rule(metric=Metric.ITL_P95, change_percent=100.0, required=False),
 )
 
 
@@ -126,6 +131,14 @@ class _Limit:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """The baseline, bounded for a Fail and for a Pass; None where nothing was measured."""
+
+    strict: Estimate | None
+    loose: Estimate | None
+
+
 def judge(
     policy: AnalysisPolicy, canary: Window | None, baseline: Window | Profile | None
 ) -> Judgement:
@@ -146,10 +159,16 @@ def judge(
         return _judgement(canary, Verdict.INCONCLUSIVE, text)
     risk = fail_risk(policy, canary.span_s)
     metrics = tuple(_judge(rule, canary, baseline, risk) for rule in policy.metrics)
-    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
-        said = [metric.message for metric in metrics if metric.verdict is verdict]
-        if said:
-            return _judgement(canary, verdict, "; ".join(said), metrics)
+    failed = [metric.message for metric in metrics if metric.verdict is Verdict.FAIL]
+    if failed:
+        return _judgement(canary, Verdict.FAIL, "; ".join(failed), metrics)
+    unsure = [
+        metric.message
+        for rule, metric in zip(policy.metrics, metrics, strict=True)
+        if rule.required and metric.verdict is Verdict.INCONCLUSIVE
+    ]
+    if unsure:
+        return _judgement(canary, Verdict.INCONCLUSIVE, "; ".join(unsure), metrics)
     return _judgement(canary, Verdict.PASS, "no worse than allowed", metrics)
 
 
@@ -181,24 +200,25 @@ def _judge(
     rule: Rule, canary: Window, baseline: Window | Profile | None, risk: float
 ) -> MetricJudgement:
     # Two bounds decide a comparison, one of each side, so each gets half of the risk.
-    strict = _harm(rule.metric, estimate(rule.metric, canary, risk / 2))
-    loose = _harm(rule.metric, estimate(rule.metric, canary, PASS_RISK))
-    value = estimate(rule.metric, canary, PASS_RISK)
-    if strict is None or loose is None or value is None:
+    strict = estimate(rule.metric, canary, risk / 2)
+    loose = estimate(rule.metric, canary, PASS_RISK)
+    if strict is None or loose is None:
         text = f"{rule.metric}: nothing was measured of the canary"
         return MetricJudgement(metric=rule.metric, verdict=Verdict.INCONCLUSIVE, message=text)
-    against = _baseline(rule.metric, baseline, PASS_RISK)
-    limits = _limits(rule, baseline, risk / 2)
+    stable = _Both(_baseline(rule.metric, baseline, risk / 2),
+                   _baseline(rule.metric, baseline, PASS_RISK))  # fmt: skip
+    limits = _limits(rule, stable)
     if limits is None:
         verdict, text = Verdict.INCONCLUSIVE, "nothing was measured of stable to compare with"
     else:
-        verdict, text = _worst(strict, loose, limits)
+        harm = _harm(rule.metric, strict), _harm(rule.metric, loose)
+        verdict, text = _worst(*harm, limits)
     return MetricJudgement(
         metric=rule.metric,
         verdict=verdict,
-        message=f"{rule.metric} {shown(rule.metric, value.value)}, {text}",
-        canary=value.value,
-        baseline=None if against is None else against.value,
+        message=f"{rule.metric} {shown(rule.metric, loose.value)}, {text}",
+        canary=loose.value,
+        baseline=stable.loose.value if stable.loose else None,
     )
 
 
@@ -217,30 +237,27 @@ def _compare(strict: Estimate, loose: Estimate, limit: _Limit) -> Verdict:
     return Verdict.INCONCLUSIVE
 
 
-def _limits(
-    rule: Rule, baseline: Window | Profile | None, risk: float
-) -> tuple[_Limit, ...] | None:
+def _limits(rule: Rule, stable: _Both) -> tuple[_Limit, ...] | None:
     """Return every limit of a rule; None where one of them cannot be known."""
     limits = []
     if rule.limit is not None:
         harm = _harm_of(rule.metric, rule.limit)
         limits.append(_Limit(harm, harm, f"allowed {shown(rule.metric, rule.limit)}"))
     if rule.change_percent is not None:
-        strict = _harm(rule.metric, _baseline(rule.metric, baseline, risk))
-        loose = _harm(rule.metric, _baseline(rule.metric, baseline, PASS_RISK))
-        if strict is None or loose is None:
+        if stable.strict is None or stable.loose is None:
             return None
+        strict, loose = _harm(rule.metric, stable.strict), _harm(rule.metric, stable.loose)
         limits.append(_relative(rule, strict, loose))
     return tuple(limits)
 
 
 def _relative(rule: Rule, strict: Estimate, loose: Estimate) -> _Limit:
-    value = _harm_of(rule.metric, loose.value)
-    stable = f"stable has {shown(rule.metric, value)}, allowed are"
+    value = shown(rule.metric, _harm_of(rule.metric, loose.value))
+    allowed = shown(rule.metric, _harm_of(rule.metric, _worsened(rule, loose.value)))
     return _Limit(
         to_fail=None if strict.high is None else _worsened(rule, strict.high),
         to_pass=_worsened(rule, loose.low),
-        text=f"{stable} {shown(rule.metric, _harm_of(rule.metric, _worsened(rule, loose.value)))}",
+        text=f"stable has {value}, allowed is {allowed}",
     )
 
 
@@ -261,9 +278,9 @@ def _baseline(metric: Metric, baseline: Window | Profile | None, risk: float) ->
     return None if baseline is None else estimate(metric, baseline, risk)
 
 
-def _harm(metric: Metric, found: Estimate | None) -> Estimate | None:
+def _harm(metric: Metric, found: Estimate) -> Estimate:
     """Return an estimate of which more is worse: seconds per token in place of its inverse."""
-    if found is None or metric is not Metric.TOKENS_PER_SECOND:
+    if metric is not Metric.TOKENS_PER_SECOND:
         return found
     harm = _harm_of(metric, found.value)
     return Estimate(harm, harm, harm)
