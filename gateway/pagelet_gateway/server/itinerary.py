@@ -69,6 +69,7 @@ class Itinerary:
         even_tried: bool = False,
         tried: set[str] | None = None,
     ) -> Target | None:
+        self._deal_again(call)
         return self._router.choose(
             call.model,
             call.dealt_to,
@@ -79,12 +80,18 @@ class Itinerary:
             is_pinned=call.is_pinned,
         )
 
+    def _deal_again(self, call: Call) -> None:
+        """Move a request on whose revision lost its share since it was dealt."""
+        route = self._router.table.models.get(call.model) if self._router.table else None
+        serving = route.serving if route else ()
+        if serving and not call.is_pinned and all(each.name != call.dealt_to for each in serving):
+            call.dealt_to = self._router.assign(call.model, _key(call)) or call.dealt_to
+
     def _fallback(self, call: Call, now: float, spent: set[str] | None = None) -> Target | None:
         if call.is_pinned:
             return None
-        # A request without a user is a conversation of its own, so that nothing is dealt here.
-        key = call.seen.user or call.exchange.request_id.decode("ascii")
-        return self._router.fall_back(call.model, now, key=key, spent=spent or call.spent)
+        spent = call.spent if spent is None else spent
+        return self._router.fall_back(call.model, now, key=_key(call), spent=spent)
 
     def _rule_out(self, call: Call) -> None:
         """Leave out what could not take this request: its path, or as much output."""
@@ -97,3 +104,8 @@ class Itinerary:
             no_path = link.external is not None and not url_of(link.external, call.exchange.path)
             if too_much or no_path:
                 call.spent.add(link.name)
+
+
+def _key(call: Call) -> str:
+    """What a request is dealt by from here on: without a user it is a conversation of its own."""
+    return call.seen.user or call.exchange.request_id.decode("ascii")

@@ -198,4 +198,6 @@ def _failure(error: Exception) -> Failure:
 
 
 def _detail(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """What a log may say: other errors quote what came over the wire, which may be an answer."""
+    is_quiet = isinstance(error, OSError) and not isinstance(error, aiohttp.ServerDisconnectedError)
+    return str(error) if is_quiet and str(error) else type(error).__name__

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from gateway_faults import fails_with_500, is_overloaded, never_begins
-from gateway_process import model, post, samples, tokens
+from gateway_process import model, post, samples, tokens, until
 from gateway_upstream import Upstream, Wire, answers, refuses_to_drain, resets
 
 PATH = "/v1/chat/completions"
@@ -274,3 +274,15 @@ async def test_clients_in_a_hurry_open_no_circuit(gateway, session):
                 await ask(gateway, session, x_request_timeout_ms="60")
             engine.script = answers
             assert (await ask(gateway, session))[0] == 200
+
+
+async def test_a_request_whose_revision_lost_its_share_meanwhile_is_dealt_again(gateway, session):
+    """The only engine drains, and what replaces it is a canary with all the traffic."""
+    async with Upstream(refuses_to_drain) as old, Upstream() as new:
+        gateway.apply(model("m", {"m-1": (100, [old.url]), "m-2": (0, [new.url])}))
+        asks = [asyncio.create_task(ask(gateway, session)) for _ in range(5)]
+        await until(lambda: len(old.received) >= 1)
+        gateway.apply(model("m", {"m-1": (0, [old.url]), "m-2": (100, [new.url])}))
+        for status, body, headers in await asyncio.gather(*asks):
+            assert (status, headers["x-pagelet-revision"]) == (200, "m-2")
+            assert tokens(body) == TEXT
