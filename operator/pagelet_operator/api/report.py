@@ -1,25 +1,16 @@
 """Status as the API server stores it: written from an outcome, read back as memory."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from pagelet_operator.api.status import (
-    Condition,
-    ModelDeploymentStatus,
-    RetainedStatus,
-    RevisionStatus,
-    RolloutStatus,
-)
+from pagelet_operator.api import memory
+from pagelet_operator.api.memory import rfc3339, unix
+from pagelet_operator.api.status import Condition, ModelDeploymentStatus, RevisionStatus
 from pagelet_operator.api.traffic_status import TrafficStatus
 from pagelet_operator.core import conditions as core
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome
-from pagelet_operator.core.rollout import Phase, Retained, RolloutState
-
-Part = TypeVar("Part", bound=BaseModel)
+from pagelet_operator.core.rollout import RolloutState
 
 
 def state_from_status(status: Mapping[str, Any] | None) -> RolloutState:
@@ -27,27 +18,12 @@ def state_from_status(status: Mapping[str, Any] | None) -> RolloutState:
 
     Without memory the rollout adopts what the world shows as stable.
     """
-    rollout = _part(RolloutStatus, (status or {}).get("rollout"))
-    if rollout is None:
-        return RolloutState()
-    return RolloutState(
-        phase=Phase(rollout.phase),
-        stable=rollout.stable,
-        canary=rollout.canary,
-        failed=rollout.failed,
-        step=rollout.step,
-        step_started_at=_unix(rollout.step_started_at) or 0.0,
-        unready_since=_unix(rollout.unready_since),
-        retained=tuple(
-            Retained(item.revision, _unix(item.until) or 0.0) for item in rollout.retained
-        ),
-        message=rollout.message,
-    )
+    return memory.state((status or {}).get("rollout"))
 
 
 def conditions_from_status(status: Mapping[str, Any] | None) -> tuple[core.Condition, ...]:
     """Return the stored conditions that are ours; none where nothing usable is stored."""
-    read = (_part(Condition, item) for item in _stored_conditions(status))
+    read = (memory.part(Condition, item) for item in _stored_conditions(status))
     return tuple(
         core.Condition(
             type=item.type,
@@ -55,7 +31,7 @@ def conditions_from_status(status: Mapping[str, Any] | None) -> tuple[core.Condi
             reason=item.reason,
             message=item.message,
             observed_generation=item.observed_generation or 0,
-            last_transition_time=_unix(item.last_transition_time) or 0.0,
+            last_transition_time=unix(item.last_transition_time) or 0.0,
         )
         for item in read
         if item is not None and item.type in core.TYPES
@@ -98,7 +74,7 @@ def status(
             stable=_revision(state.stable, outcome),
             canary=_revision(state.canary, outcome),
             traffic=TrafficStatus.model_validate(_traffic(outcome, gateway_key)),
-            rollout=_rollout(state),
+            rollout=memory.rollout_status(state),
             endpoint=endpoint if state.stable else None,
             selector=selector,
             replicas=sum(item.replicas for item in outcome.plan.revisions),
@@ -131,14 +107,6 @@ def _traffic(outcome: Outcome, gateway_key: tuple[str, str] | None) -> dict[str,
     return entry
 
 
-def _part(kind: type[Part], stored: object) -> Part | None:
-    """Return one part of a status; None if another version, or a hand, wrote it otherwise."""
-    try:
-        return kind.model_validate(stored)
-    except ValidationError:
-        return None
-
-
 def _stored_conditions(stored: Mapping[str, Any] | None) -> list[Any]:
     found = (stored or {}).get("conditions")
     return found if isinstance(found, list) else []
@@ -169,20 +137,6 @@ def _wire(items: Sequence[core.Condition]) -> list[Condition]:
     ]
 
 
-def rfc3339(unix_s: float) -> str:
-    """Return a Unix time as Kubernetes writes it, in whole seconds UTC."""
-    return datetime.fromtimestamp(int(unix_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _precise(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
-
-
-def _unix(time: str | None) -> float | None:
-    # Whole milliseconds, so that writing and reading any number of times changes nothing.
-    return None if time is None else round(datetime.fromisoformat(time).timestamp(), 3)
-
-
 def _revision(revision: str | None, outcome: Outcome) -> RevisionStatus | None:
     planned = next((r for r in outcome.plan.revisions if r.revision == revision), None)
     if planned is None:
@@ -192,22 +146,6 @@ def _revision(revision: str | None, outcome: Outcome) -> RevisionStatus | None:
         weight=planned.weight,
         replicas=planned.replicas,
         ready_replicas=outcome.fleet.ready(revision),
-    )
-
-
-def _rollout(state: RolloutState) -> RolloutStatus:
-    return RolloutStatus(
-        phase=state.phase.value,
-        stable=state.stable,
-        canary=state.canary,
-        failed=state.failed,
-        step=state.step,
-        step_started_at=_precise(state.step_started_at) if state.step_started_at else None,
-        unready_since=None if state.unready_since is None else _precise(state.unready_since),
-        retained=[
-            RetainedStatus(revision=r.revision, until=_precise(r.until)) for r in state.retained
-        ],
-        message=state.message,
     )
 
 

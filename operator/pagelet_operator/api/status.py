@@ -58,14 +58,49 @@ class RetainedStatus(StatusModel):
 
     revision: str = Field(description="Name of the revision.")
     until: Time = Field(description="When it is removed.")
+    proven: bool = Field(
+        default=False,
+        description="Whether it was stable before: going back to it takes one look and no load.",
+    )
+
+
+class AssessmentStatus(StatusModel):
+    """The last look at what users feel of the canary in its current step."""
+
+    verdict: Literal["Pass", "Fail", "Inconclusive", "Error"] = Field(description="What it said.")
+    message: str = Field(default="", description="Why.")
+    at: Time = Field(description="When it was made.")
+    failures: int = Field(default=0, description="Looks in a row that said Fail.")
+
+
+class PauseStatus(StatusModel):
+    """Nothing advances."""
+
+    since: Time = Field(description="Since when; holds and deadlines stand still.")
+    reason: str = Field(description="Paused by command, or what could not be decided.")
+    message: str = Field(default="", description="Why, and what to do.")
+
+
+class CommandStatus(StatusModel):
+    """What became of the last command."""
+
+    token: str = Field(description="The annotation's value.")
+    accepted: bool = Field(description="Whether it was carried out.")
+    message: str = Field(default="", description="What it did, or why it did nothing.")
 
 
 class RolloutStatus(StatusModel):
     """Where the rollout stands; the operator's memory."""
 
-    phase: Literal["Starting", "Progressing", "Stable", "Failed"] = Field(
-        description="Where the rollout stands."
-    )
+    phase: Literal[
+        "Starting",
+        "Gating",
+        "Progressing",
+        "AwaitingApproval",
+        "Promoting",
+        "Stable",
+        "Failed",
+    ] = Field(description="Where the rollout stands; `paused` holds it there.")
     stable: str | None = Field(default=None, description="The revision that serves.")
     canary: str | None = Field(default=None, description="The revision on trial.")
     failed: str | None = Field(
@@ -76,6 +111,19 @@ class RolloutStatus(StatusModel):
     unready_since: Time | None = Field(
         default=None, description="Since when the canary lacks ready replicas."
     )
+    weight: int | None = Field(default=None, description="The canary's traffic, percent.")
+    undecided_since: Time | None = Field(
+        default=None, description="Since when a step that is over waits for a verdict."
+    )
+    assessment: AssessmentStatus | None = Field(
+        default=None, description="The last look at the canary's figures in this step."
+    )
+    paused: PauseStatus | None = Field(default=None, description="Why nothing advances.")
+    capacity: Literal["Borrow", "InPlace"] | None = Field(
+        default=None,
+        description="Where the canary found room; left out while it is beside the stable.",
+    )
+    command: CommandStatus | None = Field(default=None, description="The last command's answer.")
     retained: list[RetainedStatus] = Field(
         default_factory=list, description="Revisions kept without traffic."
     )

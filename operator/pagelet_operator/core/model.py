@@ -13,6 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from pagelet_operator.core.analysis import AnalysisPolicy
+
 Template = Mapping[str, Any]
 """The parts of a spec that need new replicas when they change: model, engine, pod (JSON)."""
 
@@ -39,12 +41,38 @@ class Role(StrEnum):
     """Kept for a while without traffic: a way back, or a stream's time to finish."""
 
 
+class Strategy(StrEnum):
+    """How the new revision takes over."""
+
+    CANARY = "Canary"
+    """Traffic rises step by step."""
+    BLUE_GREEN = "BlueGreen"
+    """All traffic moves at once, when all replicas are ready and the gates are passed."""
+    RECREATE = "Recreate"
+    """The old replicas end before the new ones start; nobody answers in between."""
+
+
+class Capacity(StrEnum):
+    """Where the canary's replicas find room."""
+
+    AUTO = "Auto"
+    """Surge while there is room, else what spares most of: Borrow, InPlace, waiting."""
+    SURGE = "Surge"
+    """Beside all replicas of the stable revision."""
+    BORROW = "Borrow"
+    """In the place of some of them; at least one serves until the canary has all traffic."""
+    IN_PLACE = "InPlace"
+    """In their place, all of them if no request needs one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a rollout: this much traffic for the canary, for this long."""
 
     weight: int
     hold_s: float
+    approval: bool = False
+    """Whether a person has to agree before the step is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +87,13 @@ class RolloutPolicy:
 
     retain_stable_s: float
     """How long a replaced stable stays warm, so that the way back needs no model load."""
+
+    strategy: Strategy = Strategy.CANARY
+    capacity: Capacity = Capacity.AUTO
+    gated: bool = False
+    """Whether gates must be passed before the canary gets a user's request."""
+    analysis: AnalysisPolicy | None = None
+    """How the canary is judged while it has traffic; None where only time counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +141,8 @@ class RevisionFleet:
     """Why it can never become ready as configured (the engine's own sentence), or None."""
     blocked: str | None = None
     """What keeps its replicas from being made for now, such as a quota, or None."""
+    short: str | None = None
+    """What they lack to start, such as GPUs or a quota, in the world's own words, or None."""
 
     @property
     def ready(self) -> int:

@@ -7,7 +7,7 @@ carries out.
 from dataclasses import dataclass
 
 from pagelet_operator.core.model import Fleet, Model, Plan, RevisionPlan, Role
-from pagelet_operator.core.rollout import Decision, RolloutState, step
+from pagelet_operator.core.rollout import UNSEEN, Decision, Observations, RolloutState, step
 from pagelet_operator.core.traffic import route
 
 
@@ -28,9 +28,11 @@ class Outcome:
         return self.decision.state
 
 
-def decide(model: Model, state: RolloutState, fleet: Fleet, now: float) -> Outcome:
+def decide(
+    model: Model, state: RolloutState, fleet: Fleet, now: float, seen: Observations = UNSEEN
+) -> Outcome:
     """Decide what should exist and who gets which traffic. Pure."""
-    decision = step(state, model, fleet, now)
+    decision = step(state, model, fleet, now, seen)
     revisions = tuple(
         _revision_plan(revision, role, model, decision, fleet)
         for revision, role in decision.roles.items()
@@ -45,7 +47,8 @@ def _revision_plan(
     seen = fleet.revisions.get(revision)
     template = model.template if revision == model.revision or seen is None else seen.template
     # A retired revision keeps the replicas it has: starting more would cost memory for nothing.
-    replicas = seen.replicas if seen is not None and role is Role.RETIRED else model.replicas
+    kept = seen.replicas if seen is not None and role is Role.RETIRED else model.replicas
+    replicas = decision.replicas.get(revision, kept)
     return RevisionPlan(
         revision=revision,
         template=template,

@@ -10,8 +10,17 @@ from pagelet_operator.api.report import (
     state_from_status,
     status,
 )
+from pagelet_operator.core.analysis import Verdict
+from pagelet_operator.core.model import Capacity
 from pagelet_operator.core.planning import decide
-from pagelet_operator.core.rollout import Phase, Retained, RolloutState
+from pagelet_operator.core.rollout import (
+    Answer,
+    Assessment,
+    Pause,
+    Phase,
+    Retained,
+    RolloutState,
+)
 
 names = st.sampled_from(["chat-a", "chat-b", "chat-c"])
 times = st.floats(0, 2e9).map(lambda value: round(value, 3))
@@ -23,8 +32,15 @@ states = st.builds(
     failed=st.none() | names,
     step=st.integers(0, 5),
     step_started_at=times,
+    weight=st.none() | st.integers(0, 100),
     unready_since=st.none() | times,
-    retained=st.lists(st.builds(Retained, names, times), max_size=3).map(tuple),
+    undecided_since=st.none() | times,
+    assessment=st.none()
+    | st.builds(Assessment, st.sampled_from(Verdict), st.text(), times, st.integers(0, 9)),
+    paused=st.none() | st.builds(Pause, times, st.sampled_from(["Paused"]), st.text()),
+    capacity=st.sampled_from([None, Capacity.BORROW, Capacity.IN_PLACE]),
+    retained=st.lists(st.builds(Retained, names, times, st.booleans()), max_size=3).map(tuple),
+    answer=st.none() | st.builds(Answer, st.text(), st.booleans(), st.text()),
     message=st.text(max_size=30),
 )
 

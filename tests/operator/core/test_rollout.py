@@ -64,11 +64,27 @@ def test_promotion_retargets_roles_and_keeps_the_old_stable_warm_for_its_time():
     assert after.roles == {B: Role.STABLE}
 
 
-def test_going_back_to_the_retained_stable_starts_no_third_revision():
+def test_going_back_to_the_warm_stable_takes_one_look_and_starts_nothing():
     promoted = step(canary_b_at_step(2).state, a_model(B), a_fleet({A: 1, B: 1}), 300.0)
     back = step(promoted.state, a_model(A), a_fleet({A: 1, B: 1}), 301.0)
-    assert back.roles == {B: Role.STABLE, A: Role.CANARY}
-    assert back.weights == {B: 95, A: 5}
+    assert back.reason == "RolledBack"
+    assert back.weights == {A: 100}
+    assert back.roles == {A: Role.STABLE, B: Role.RETIRED}
+    assert back.replicas == {A: 1}
+
+
+def test_what_was_rolled_back_is_tried_step_by_step_if_the_spec_asks_for_it_again():
+    promoted = step(canary_b_at_step(2).state, a_model(B), a_fleet({A: 1, B: 1}), 300.0)
+    back = step(promoted.state, a_model(A), a_fleet({A: 1, B: 1}), 301.0)
+    again = step(back.state, a_model(B), a_fleet({A: 1, B: 1}), 302.0)
+    assert again.weights == {A: 95, B: 5}
+
+
+def test_a_warm_stable_that_lost_its_replicas_comes_back_step_by_step():
+    promoted = step(canary_b_at_step(2).state, a_model(B), a_fleet({A: 1, B: 1}), 300.0)
+    back = step(promoted.state, a_model(A), a_fleet({A: 0, B: 1}), 301.0)
+    assert back.weights == {B: 100, A: 0}
+    assert step(back.state, a_model(A), a_fleet({A: 1, B: 1}), 302.0).weights == {B: 95, A: 5}
 
 
 def test_a_newer_spec_in_mid_rollout_starts_over_with_the_same_stable():

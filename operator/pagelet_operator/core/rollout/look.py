@@ -1,0 +1,121 @@
+"""One look at a rollout: everything it is decided on, and what follows from it by arithmetic."""
+
+from dataclasses import dataclass, replace
+
+from pagelet_operator.core import capacity
+from pagelet_operator.core.capacity import Room
+from pagelet_operator.core.model import (
+    Capacity,
+    Fleet,
+    Model,
+    RevisionFleet,
+    RolloutPolicy,
+    Step,
+    Strategy,
+)
+from pagelet_operator.core.rollout.observations import Observations
+from pagelet_operator.core.rollout.state import DRAIN_S, Phase, RolloutState
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known at one moment. The same for every decision that is made of it."""
+
+    model: Model
+    fleet: Fleet
+    seen: Observations
+    now: float
+
+    @property
+    def policy(self) -> RolloutPolicy:
+        """How the new revision takes over."""
+        return self.model.rollout
+
+    @property
+    def replicas(self) -> int:
+        """Replicas a revision has in full."""
+        return max(1, self.model.replicas)
+
+    def canary(self, state: RolloutState) -> RevisionFleet | None:
+        """Return what the world shows of the canary, if anything."""
+        return self.fleet.revisions.get(state.canary or "")
+
+    def have(self, state: RolloutState) -> int:
+        """Return the canary's ready replicas."""
+        return self.fleet.ready(state.canary)
+
+    def clock(self, state: RolloutState) -> float:
+        """Return the time that holds and deadlines go by: it stands still in a pause."""
+        return self.now if state.paused is None else state.paused.since
+
+    def steps(self, state: RolloutState) -> tuple[Step, ...]:
+        """Return the steps the canary takes; none where all traffic moves at once."""
+        alone = _mode(state) is Capacity.IN_PLACE and self.replicas == 1
+        return () if alone or self.policy.strategy is not Strategy.CANARY else self.policy.steps
+
+    def step(self, state: RolloutState) -> Step | None:
+        """Return the current step; None where all traffic moves at once."""
+        steps = self.steps(state)
+        # The policy may have fewer steps now than when this one began.
+        return steps[min(state.step, len(steps) - 1)] if steps else None
+
+    def want(self, state: RolloutState) -> int:
+        """Return the share the canary should get next, percent."""
+        current = self.step(state)
+        return 100 if current is None or state.phase is Phase.PROMOTING else current.weight
+
+    def demand(self, state: RolloutState) -> int:
+        """Return the replicas that all traffic together has to have."""
+        mode = _mode(state)
+        given_up = state.stable is not None and self.fleet.ready(state.stable) == 0
+        if mode is Capacity.IN_PLACE and self.replicas == 1 and given_up:
+            # Its only replica has ended; bringing it back would take as long as the canary does.
+            return 0
+        return capacity.demand(mode, self.replicas, self.seen.needed)
+
+    def need(self, state: RolloutState) -> int:
+        """Return the ready replicas the canary needs before it goes on."""
+        if state.stable is None or _mode(state) is Capacity.SURGE or self._recreates:
+            return self.replicas
+        return max(1, capacity.carriers(self.want(state), self.demand(state)))
+
+    def affordable(self, state: RolloutState) -> int:
+        """Return the share the canary's ready replicas can carry, percent."""
+        return capacity.affordable(self.have(state), self.demand(state))
+
+    def room(self, state: RolloutState) -> Room:
+        """Return how many replicas stable and canary should have."""
+        if state.canary is None or state.stable is None:
+            return Room(self.replicas, self.replicas, self.replicas)
+        if self._recreates:
+            gone = self.fleet.ready(state.stable) == 0
+            return Room(0, self.replicas if gone else 0, 0)
+        weight, want = state.weight or 0, self.want(state)
+        return capacity.divide(_mode(state), self.replicas, self.demand(state), weight, want)
+
+    def find_room(self, state: RolloutState) -> RolloutState:
+        """Choose where the canary's replicas go; what is only kept warm makes room first."""
+        if state.canary is None or state.stable is None:
+            return state
+        found = self.canary(state)
+        short = found is not None and found.short is not None and self.have(state) < self.replicas
+        soon = self.now + DRAIN_S
+        if short:
+            kept = tuple(replace(item, until=min(item.until, soon)) for item in state.retained)
+            state = replace(state, retained=kept)
+        asked = self.policy.capacity
+        if self.policy.strategy is not Strategy.CANARY:
+            mode = Capacity.SURGE
+        elif short and state.retained and asked is Capacity.AUTO:
+            mode = _mode(state)
+        else:
+            mode = capacity.choose(asked, state.capacity, self.replicas, self.seen.needed, short)
+        return replace(state, capacity=None if mode is Capacity.SURGE else mode)
+
+    @property
+    def _recreates(self) -> bool:
+        return self.policy.strategy is Strategy.RECREATE
+
+
+def _mode(state: RolloutState) -> Capacity:
+    return state.capacity or Capacity.SURGE

@@ -1,0 +1,320 @@
+"""The rollout state machine: when does a new revision get traffic, and how much?
+
+    Starting ─ready─► Gating ─passed─► Progressing ◄─approved─ AwaitingApproval
+      ▲                 │                │  │  │ └─hold over, judged Pass─▲
+      │ new revision    │                │  │  └──last step──► Promoting ─► Stable
+      └─────────────────┼────────────────┘  │                      │
+                        └─────► Failed ◄────┴──────────────────────┘
+                                 failure, gate, deadline, verdicts in a row, abort
+
+Pure and level-triggered: `step` returns the whole desired state, weights and all, so saying
+it twice changes nothing. Without memory it adopts what the world shows as stable. A revision
+that loses its traffic stays as `Retained` for a while: a replaced stable for `retain_stable_s`
+(the way back loads nothing, and takes one look), a withdrawn canary for `DRAIN_S` (gateways see
+weight 0 before its replicas are told to end). Only the clock, readiness and evidence move it
+forward; no evidence moves it nowhere, and after the progress deadline asks for a person.
+"""
+
+from dataclasses import replace
+
+from pagelet_operator.core import capacity
+from pagelet_operator.core.analysis import Verdict
+from pagelet_operator.core.model import Capacity, Fleet, Model, Role, Strategy
+from pagelet_operator.core.rollout.look import Look
+from pagelet_operator.core.rollout.observations import UNSEEN, Observations
+from pagelet_operator.core.rollout.orders import obey
+from pagelet_operator.core.rollout.state import (
+    DRAIN_S,
+    ON_TRIAL,
+    Decision,
+    Phase,
+    Retained,
+    RolloutState,
+)
+from pagelet_operator.core.rollout.trial import (
+    Undecided,
+    assess,
+    carry,
+    drop_canary,
+    enter,
+    fail,
+    hold_over,
+    is_condemned,
+    look_at,
+    promote,
+    undecided,
+    wait_for,
+)
+
+Advance = tuple[RolloutState, str]
+
+_WAITING = frozenset({"Holding", "Paused", "Stable", "RolloutFailed", "AwaitingApproval"})
+"""Reasons that say nothing was decided: a command of the same look says more."""
+
+
+def step(
+    state: RolloutState, model: Model, fleet: Fleet, now: float, seen: Observations = UNSEEN
+) -> Decision:
+    """Take one step of the rollout. Safe to call at any time, as often as one likes.
+
+    Args:
+        state: What the last step remembered.
+        model: What the spec asks for.
+        fleet: What the world shows.
+        now: Unix seconds.
+        seen: What else is known: figures, gates, a command, the demand.
+    """
+    look = Look(model, fleet, seen, now)
+    state = _forget_lost(state, model.revision, fleet, now)
+    if state.stable is None:
+        state = _adopt(state, model.revision, fleet)
+    state, went_back = _follow_spec(state, look)
+    state, commanded = obey(_with_weight(state, look), look)
+    state, reason = _advance(assess(look.find_room(state), look), look)
+    if commanded is not None and (reason in _WAITING or commanded == "Aborted"):
+        reason = commanded
+    return Decision(
+        state=state,
+        weights=_weights(state),
+        roles=_roles(state),
+        replicas=_replicas(state, look),
+        reason="RolledBack" if went_back else reason,
+        wake_at=_wake_at(state, look),
+    )
+
+
+def _forget_lost(state: RolloutState, target: str, fleet: Fleet, now: float) -> RolloutState:
+    """Drop what is over, and what nobody can bring back because its template is gone."""
+    known = {*fleet.revisions, target}
+    kept = tuple(r for r in state.retained if r.until > now and r.revision in known)
+    stable = state.stable if state.stable in known else None
+    return replace(state, retained=kept, stable=stable)
+
+
+def _adopt(state: RolloutState, target: str, fleet: Fleet) -> RolloutState:
+    """Make stable what the world shows as stable, since memory can be lost and users cannot.
+
+    Where nothing is marked as stable, the readiest other revision is, unless the target answers
+    itself: what alone answers is never removed.
+    """
+    marked = [item for item in fleet.revisions.values() if item.role is Role.STABLE]
+    if not marked and fleet.ready(target) == 0:
+        marked = [item for item in fleet.revisions.values() if item.ready and not item.failure]
+    if not marked:
+        return state
+    found = max(marked, key=lambda item: (item.ready, item.revision)).revision
+    kept = tuple(item for item in state.retained if item.revision != found)
+    state = replace(state, stable=found, retained=kept)
+    return replace(state, canary=None, unready_since=None) if state.canary == found else state
+
+
+def _follow_spec(state: RolloutState, look: Look) -> tuple[RolloutState, bool]:
+    """Make the spec's revision the canary unless it serves, is on trial, has failed, or is the
+    warm stable of before, which takes its place back at once. Returns whether it did.
+    """
+    target, now = look.model.revision, look.now
+    if state.failed is not None and state.failed != target:
+        state = replace(state, failed=None)
+    if target == state.stable:
+        return replace(drop_canary(state, now), phase=Phase.STABLE, message=""), False
+    if target in (state.canary, state.failed):
+        return state, False
+    back = any(item.revision == target and item.proven for item in state.retained)
+    state = drop_canary(state, now)
+    kept = tuple(item for item in state.retained if item.revision != target)
+    if back and look.fleet.ready(target) >= look.replicas and state.stable is not None:
+        # What is left was on its way to users before somebody took it back: no way to return to.
+        until = now + max(look.policy.retain_stable_s, DRAIN_S)
+        kept = (*kept, Retained(state.stable, until))
+        return replace(state, phase=Phase.STABLE, stable=target, retained=kept, message=""), True
+    state = replace(
+        state,
+        phase=Phase.STARTING,
+        canary=target,
+        step=0,
+        unready_since=now,
+        retained=kept,
+        message=f"waiting for {target} to become ready",
+    )
+    return state, False
+
+
+def _with_weight(state: RolloutState, look: Look) -> RolloutState:
+    """Fill in what versions before this one did not remember: the canary had its step's weight."""
+    if state.weight is None and state.phase in ON_TRIAL:
+        return replace(state, weight=look.want(state))
+    return state
+
+
+def _advance(state: RolloutState, look: Look) -> Advance:
+    if state.canary is None:
+        return state, "RolloutFailed" if state.phase is Phase.FAILED else "Stable"
+    found = look.canary(state)
+    if found is not None and found.failure is not None:
+        return fail(state, look.now, found.failure), "ReplicaFailed"
+    if is_condemned(state, look):
+        why = state.assessment.message if state.assessment else ""
+        return fail(state, look.now, f"{state.canary} was withdrawn: {why}"), "AnalysisFailed"
+    if look.have(state) < look.need(state):
+        return _wait(state, look)
+    state = replace(state, unready_since=None)
+    if state.stable is None:
+        return promote(state, look), "FirstRevisionReady"
+    if state.phase in ON_TRIAL:
+        return _continue(carry(state, look), look)
+    if state.paused is not None:
+        return state, state.paused.reason
+    return _pass_gates(state, look)
+
+
+def _wait(state: RolloutState, look: Look) -> Advance:
+    """Stand still while the canary lacks replicas; the deadline decides the rest.
+
+    It keeps its weight as long as its ready replicas can carry it: a scale-up or the loss of
+    one replica of many must not throw the traffic back and forth.
+    """
+    clock = look.clock(state)
+    since = clock if state.unready_since is None else state.unready_since
+    have, need, why = look.have(state), look.need(state), _obstacle(state, look)
+    limit_s = look.policy.progress_deadline_s
+    if state.paused is None and look.now >= since + limit_s:
+        text = f"{state.canary} had {have} of {need} replicas ready after {limit_s:g} s{why}"
+        return fail(state, look.now, text), "ProgressDeadlineExceeded"
+    message = f"{state.canary} has {have} of {need} replicas ready{why}"
+    state = replace(state, unready_since=since, message=message)
+    if state.phase in ON_TRIAL:
+        state = carry(state, look)
+        if have >= max(1, capacity.carriers(state.weight or 0, look.demand(state))):
+            return state, "CanaryNotFullyReady"
+    state = replace(state, phase=Phase.STARTING, weight=None, assessment=None, undecided_since=None)
+    if _lacks_room(state, look):
+        return state, "WaitingForCapacity"
+    return state, "FirstRevisionNotReady" if state.stable is None else "CanaryNotReady"
+
+
+def _obstacle(state: RolloutState, look: Look) -> str:
+    """Return what keeps the canary's replicas from being there, as the end of a sentence."""
+    found = look.canary(state)
+    why = [text for text in (found.short, found.blocked) if text] if found is not None else []
+    if _lacks_room(state, look):
+        why.append(_not_lent(look))
+    return f": {'; '.join(why)}" if why else ""
+
+
+def _lacks_room(state: RolloutState, look: Look) -> bool:
+    if state.stable is None or look.policy.strategy is Strategy.RECREATE:
+        return False
+    found = look.canary(state)
+    short = found is not None and found.short is not None
+    return look.room(state).canary == 0 or (short and state.capacity is None)
+
+
+def _not_lent(look: Look) -> str:
+    """Return why no replica of the stable revision makes room."""
+    asked, needed = look.policy.capacity, look.seen.needed
+    if asked is Capacity.SURGE:
+        return "capacity is Surge, so no replica of the stable revision makes room"
+    if needed is None and asked is Capacity.AUTO:
+        return "how many replicas the live traffic needs is not known, so none is lent"
+    return f"live traffic needs {min(needed or 1, look.replicas)} of {look.replicas} that serve"
+
+
+def _pass_gates(state: RolloutState, look: Look) -> Advance:
+    """Let a ready canary to its first users, once its gates are passed."""
+    if not look.policy.gated:
+        return _continue(carry(enter(state, look, state.step), look), look, "CanaryReady")
+    seen = look.seen
+    verdict = seen.gates if seen.canary == state.canary else None
+    waiting = replace(state, phase=Phase.GATING, message=seen.gates_message or "gates are run")
+    match verdict:
+        case Verdict.PASS:
+            return _continue(carry(enter(state, look, state.step), look), look, "GatesPassed")
+        case Verdict.FAIL:
+            text = f"{state.canary} did not pass its gates: {seen.gates_message}"
+            return fail(state, look.now, text), "GateFailed"
+        case Verdict.INCONCLUSIVE:
+            return replace(waiting, undecided_since=None), "Gating"
+        case Verdict.ERROR | None:
+            said = seen.gates_message if verdict else "no gate has said anything yet"
+            return wait_for(waiting, look, Undecided.GATE_ERROR, said)
+
+
+def _continue(state: RolloutState, look: Look, reason: str = "") -> Advance:
+    """Let the canary keep its traffic, get the next step's, or all of it.
+
+    Args:
+        state: With a canary that has traffic.
+        look: What it is decided on.
+        reason: Why it just got its traffic, if it did.
+    """
+    if state.phase is Phase.PROMOTING:
+        if state.weight == 100:
+            return promote(state, look), "Promoted"
+        return state, reason or "Promoting"
+    if reason:
+        return state, reason
+    if state.paused is not None:
+        return state, state.paused.reason
+    if state.weight != look.want(state):
+        return state, "TrafficRising"
+    # The sums here and in `_wake_at` are the same, so that no rounding lies between them.
+    if look.now < hold_over(state, look.policy):
+        return replace(state, phase=Phase.PROGRESSING), "Holding"
+    why = undecided(state, look)
+    if why is not None:
+        return wait_for(replace(state, phase=Phase.PROGRESSING), look, *why)
+    return _leave(replace(state, undecided_since=None), look)
+
+
+def _leave(state: RolloutState, look: Look) -> Advance:
+    """Leave a step that is over, unless a person has to agree."""
+    current = look.step(state)
+    if current is not None and current.approval:
+        message = f"{state.canary} waits at {state.weight} % for approval: promote gives it"
+        return replace(state, phase=Phase.AWAITING_APPROVAL, message=message), "AwaitingApproval"
+    state = carry(enter(state, look, state.step + 1), look)
+    return _continue(state, look, "StepCompleted")
+
+
+def _weights(state: RolloutState) -> dict[str, int]:
+    if state.stable is None:
+        return {}
+    weight = (state.weight or 0) if state.phase in ON_TRIAL else 0
+    weights = {state.stable: 100 - weight}
+    if state.canary is not None:
+        weights[state.canary] = weight
+    return weights
+
+
+def _roles(state: RolloutState) -> dict[str, Role]:
+    roles = {state.stable: Role.STABLE} if state.stable else {}
+    if state.canary:
+        roles[state.canary] = Role.CANARY
+    for item in state.retained:
+        roles.setdefault(item.revision, Role.RETIRED)
+    return roles
+
+
+def _replicas(state: RolloutState, look: Look) -> dict[str, int]:
+    if state.canary is None:
+        return {} if state.stable is None else {state.stable: look.model.replicas}
+    room = look.room(state)
+    counts = {state.stable: room.stable, state.canary: room.canary}
+    return {revision: count for revision, count in counts.items() if revision is not None}
+
+
+def _wake_at(state: RolloutState, look: Look) -> float | None:
+    times = [item.until for item in state.retained]
+    limit_s = look.policy.progress_deadline_s
+    if state.paused is None and state.phase is not Phase.FAILED:
+        since = (state.unready_since, state.undecided_since)
+        times += [at + limit_s for at in since if at is not None]
+    if state.paused is None and state.phase is Phase.PROGRESSING:
+        times.append(hold_over(state, look.policy))
+    due = look_at(state, look.policy)
+    if due is not None:
+        # A look that is due and was not taken is due again soon, not at once.
+        interval_s = look.policy.analysis.interval_s if look.policy.analysis else 0.0
+        times.append(due if due > look.now else look.now + interval_s)
+    # A time that has come has been acted on; what it waits for now is an event.
+    return min((at for at in times if at > look.now), default=None)
