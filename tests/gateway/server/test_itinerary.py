@@ -163,9 +163,11 @@ async def test_a_loop_over_gateways_ends(gateway, session):
     api = {"url": f"{gateway.url}/v1", "urlModel": "m"}
     gateway.apply(model("m", {"m-1": (100, [DOWN])}, fallback=[api]))
     started = (await samples(session, gateway, "rejected_total"))[":fallback_loop"]
+    fell_back = (await samples(session, gateway, "fallbacks_total")).total()
     status, body, _ = await ask(gateway, session)
     assert status in (500, 503, 508), body
     assert (await samples(session, gateway, "rejected_total"))[":fallback_loop"] == started + 1
+    assert (await samples(session, gateway, "fallbacks_total")).total() <= fell_back + 3
     for header in ("3", "17", "-1", "x", ""):
         status, body, _ = await ask(gateway, session, x_pagelet_hops=header)
         assert (status, json.loads(body)["error"]["code"]) == (508, "fallback_loop")
