@@ -1,6 +1,7 @@
 """Sends one request of a probe and records what comes back; whatever happens is an exchange."""
 
 import asyncio
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -139,12 +140,13 @@ async def _note_reuse(_: object, context: Any, __: object) -> None:
     context.trace_request_ctx.is_reused = True
 
 
-def _data(request: Request) -> bytes | None:
+def _data(request: Request) -> io.BytesIO | None:
+    """Return the body as a stream: written whole, a large one would hold up the event loop."""
     if request.raw is not None:
-        return request.raw
+        return io.BytesIO(request.raw)
     if request.body is None:
         return None
-    return json.dumps(request.body).encode() + b" " * request.padding_bytes
+    return io.BytesIO(json.dumps(request.body).encode() + b" " * request.padding_bytes)
 
 
 async def _read(
