@@ -75,6 +75,18 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("no steps", resource(rollout={"steps": []}), "steps"),
     ("a hold without unit", resource(rollout={"steps": [{"weight": 5, "hold": "30"}]}), "hold"),
     ("a deadline that is no duration", resource(rollout={"progressDeadline": "soon"}), "Deadline"),
+    ("an unknown strategy", resource(rollout={"strategy": "Yolo"}), "strategy"),
+    ("an unknown capacity", resource(rollout={"capacity": "Squeeze"}), "capacity"),
+    (
+        "a loan without a canary",
+        resource(rollout={"strategy": "BlueGreen", "capacity": "Borrow"}),
+        "strategy Canary only",
+    ),
+    (
+        "an approval of words",
+        resource(rollout={"steps": [{"weight": 5, "approval": "me"}]}),
+        "approval",
+    ),
     ("no time for a request", resource(limits={"requestTimeout": "0s"}), "requestTimeout"),
     ("less than a second", resource(limits={"requestTimeout": "999ms"}), "requestTimeout"),
     ("a deadline of nothing", resource(rollout={"progressDeadline": "0s"}), "progressDeadline"),

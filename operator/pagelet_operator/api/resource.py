@@ -6,12 +6,21 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from pagelet_operator.api.analysis import analysis_policy
 from pagelet_operator.api.quantities import seconds
-from pagelet_operator.api.spec import ModelDeploymentSpec, Rollout
+from pagelet_operator.api.rollout import Rollout
+from pagelet_operator.api.spec import ModelDeploymentSpec
 from pagelet_operator.api.status import ModelDeploymentStatus
 from pagelet_operator.api.traffic_policy import traffic_policy
 from pagelet_operator.api.wire import WireModel
-from pagelet_operator.core.model import Model, ModelRef, RolloutPolicy, Step
+from pagelet_operator.core.model import (
+    Capacity,
+    Model,
+    ModelRef,
+    RolloutPolicy,
+    Step,
+    Strategy,
+)
 from pagelet_operator.core.revision import revision_name
 
 GROUP = "pagelet.dev"
@@ -117,7 +126,10 @@ def template_spec(template: Mapping[str, Any]) -> ModelDeploymentSpec:
 
 def _policy(rollout: Rollout) -> RolloutPolicy:
     return RolloutPolicy(
-        steps=tuple(Step(step.weight, seconds(step.hold)) for step in rollout.steps),
+        strategy=Strategy(rollout.strategy),
+        capacity=Capacity(rollout.capacity),
+        steps=tuple(Step(s.weight, seconds(s.hold), s.approval) for s in rollout.steps),
+        analysis=analysis_policy(rollout.analysis),
         progress_deadline_s=seconds(rollout.progress_deadline),
         retain_stable_s=seconds(rollout.retain_stable),
     )

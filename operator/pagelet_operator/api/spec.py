@@ -6,17 +6,14 @@ model they belong to) and as a pydantic validator for one machine; a test feeds 
 resources to both.
 """
 
-from itertools import pairwise
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pagelet_operator.api.engine import EngineSettings, ModelSource
 from pagelet_operator.api.limits import Limits
 from pagelet_operator.api.pod import PodSettings
-from pagelet_operator.api.quantities import Duration, Timeout
+from pagelet_operator.api.rollout import Rollout
 from pagelet_operator.api.routing import MAX_FALLBACKS, CircuitBreaker, Fallback, Routing
-from pagelet_operator.api.wire import WireModel, cel_rule
+from pagelet_operator.api.wire import WireModel
 
 
 class Scaling(WireModel):
@@ -28,65 +25,6 @@ class Scaling(WireModel):
         le=1000,
         description="Replicas of every revision that serves; also what `kubectl scale` sets.",
     )
-
-
-class RolloutStep(WireModel):
-    """One step of a rollout."""
-
-    weight: int = Field(ge=1, le=100, description="Share of requests the canary gets, percent.")
-    hold: Duration = Field(
-        default="60s", description="How long the step lasts before the next one begins."
-    )
-
-
-class Rollout(WireModel):
-    """How a new revision takes over from the stable one."""
-
-    steps: list[RolloutStep] = Field(
-        default_factory=lambda: [
-            RolloutStep(weight=5, hold="60s"),
-            RolloutStep(weight=25, hold="60s"),
-            RolloutStep(weight=50, hold="60s"),
-        ],
-        min_length=1,
-        max_length=32,
-        description=(
-            "Weights rise strictly; after the last hold the canary becomes stable. The default "
-            "exposes 5 % first, so that a bad canary meets few users."
-        ),
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel_rule(
-                    "self.map(s, s.weight).isSorted() && "
-                    "self.all(a, self.exists_one(b, b.weight == a.weight))",
-                    "step weights must rise strictly, for example 5, 25, 50",
-                )
-            ]
-        },
-    )
-    progress_deadline: Timeout = Field(
-        default="10m",
-        description=(
-            "Longest time a canary may lack ready replicas before it is withdrawn. 10m covers "
-            "the pull of a large image and the load of an 8B model."
-        ),
-    )
-    retain_stable: Duration = Field(
-        default="5m",
-        description=(
-            "How long the replaced stable stays warm without traffic, so that going back loads "
-            "no model. Longer costs its memory for longer."
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _weights_rise(self) -> Self:
-        weights = [step.weight for step in self.steps]
-        if any(later <= earlier for earlier, later in pairwise(weights)):
-            raise ValueError(
-                f"step weights must rise strictly, for example 5, 25, 50; got {weights}"
-            )
-        return self
 
 
 class ModelDeploymentSpec(WireModel):

@@ -8,6 +8,7 @@ from typing import Any
 
 from pagelet_operator.api.engine_args import engine_args
 from pagelet_operator.api.resource import ModelDeployment, template_spec, to_model
+from pagelet_operator.core.model import Capacity, Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class PlannedModel:
     revision: str
     replicas: int
     peak_replicas: int
-    """While a new revision takes over from another and for `retain_stable_s` after it."""
+    """While a new revision takes over from another and for `retain_stable_s` after it; with Auto
+    where there is room for them."""
     command: str
     """What each replica runs."""
     steps: tuple[PlannedStep, ...]
@@ -49,19 +51,22 @@ def planned(resource: ModelDeployment) -> PlannedModel:
     """Return what a running `pagelet up`, or a cluster, makes of the resource."""
     model = to_model(resource)
     policy = model.rollout
-    holds = [step.hold_s for step in policy.steps]
-    starts = [0.0, *accumulate(holds)]
+    taken = policy.steps if policy.strategy is Strategy.CANARY else ()
+    starts = [0.0, *accumulate(step.hold_s for step in taken)]
     steps = [
-        PlannedStep(at_s=at, weight=step.weight)
-        for at, step in zip(starts, policy.steps, strict=False)
+        PlannedStep(at_s=at, weight=step.weight) for at, step in zip(starts, taken, strict=False)
     ]
+    surges = policy.strategy is not Strategy.RECREATE and policy.capacity in (
+        Capacity.AUTO,
+        Capacity.SURGE,
+    )
     spec = template_spec(model.template)
     return PlannedModel(
         model=str(model.ref),
         served_name=model.served_name,
         revision=model.revision,
         replicas=model.replicas,
-        peak_replicas=2 * model.replicas,
+        peak_replicas=2 * model.replicas if surges else model.replicas,
         command=shlex.join(["pagelet", "serve", *engine_args(spec, model.ref.name)]),
         steps=(*steps, PlannedStep(at_s=starts[-1], weight=100)),
         rollout_s=starts[-1],

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from pagelet_operator.core import capacity
+from pagelet_operator.core.analysis import AnalysisPolicy
 from pagelet_operator.core.capacity import Room
 from pagelet_operator.core.model import (
     Capacity,
@@ -30,6 +31,11 @@ class Look:
     def policy(self) -> RolloutPolicy:
         """How the new revision takes over."""
         return self.model.rollout
+
+    @property
+    def analysis(self) -> AnalysisPolicy | None:
+        """How the canary is judged; None where only time counts."""
+        return analysis_of(self.policy) if self.seen.measured else None
 
     @property
     def replicas(self) -> int:
@@ -115,6 +121,11 @@ class Look:
     @property
     def _recreates(self) -> bool:
         return self.policy.strategy is Strategy.RECREATE
+
+
+def analysis_of(policy: RolloutPolicy) -> AnalysisPolicy | None:
+    """Return how canaries are judged; None if nothing is."""
+    return policy.analysis if policy.analysis is not None and policy.analysis.metrics else None
 
 
 def _mode(state: RolloutState) -> Capacity:

@@ -312,9 +312,8 @@ def _wake_at(state: RolloutState, look: Look) -> float | None:
     if state.paused is None and state.phase is Phase.PROGRESSING:
         times.append(hold_over(state, look.policy))
     due = look_at(state, look.policy)
-    if due is not None:
+    if due is not None and look.analysis is not None:
         # A look that is due and was not taken is due again soon, not at once.
-        interval_s = look.policy.analysis.interval_s if look.policy.analysis else 0.0
-        times.append(due if due > look.now else look.now + interval_s)
+        times.append(due if due > look.now else look.now + look.analysis.interval_s)
     # A time that has come has been acted on; what it waits for now is an event.
     return min((at for at in times if at > look.now), default=None)

@@ -12,6 +12,9 @@ class Observations:
 
     canary: str | None = None
     """The revision that judgement and gates are about; those of another one are passed over."""
+    measured: bool = False
+    """Whether this world measures what users feel at all. Where it does not, only time counts;
+    where it does, having no figures proves nothing."""
     judgement: Judgement | None = None
     """What the newest look at the canary's figures said."""
     judged_at: float | None = None

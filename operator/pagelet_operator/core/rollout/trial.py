@@ -3,9 +3,9 @@
 from dataclasses import replace
 from enum import StrEnum
 
-from pagelet_operator.core.analysis import AnalysisPolicy, Verdict
+from pagelet_operator.core.analysis import Verdict
 from pagelet_operator.core.model import RolloutPolicy, Strategy
-from pagelet_operator.core.rollout.look import Look
+from pagelet_operator.core.rollout.look import Look, analysis_of
 from pagelet_operator.core.rollout.state import (
     DRAIN_S,
     ON_TRIAL,
@@ -24,11 +24,6 @@ class Undecided(StrEnum):
     FAILING = "AnalysisFailing"
     ANALYSIS_ERROR = "AnalysisError"
     GATE_ERROR = "GateError"
-
-
-def analysis_of(policy: RolloutPolicy) -> AnalysisPolicy | None:
-    """Return how canaries are judged; None where only time counts."""
-    return policy.analysis if policy.analysis is not None and policy.analysis.metrics else None
 
 
 def look_at(state: RolloutState, policy: RolloutPolicy) -> float | None:
@@ -63,7 +58,7 @@ def assess(state: RolloutState, look: Look) -> RolloutState:
         return state
     before = state.assessment
     last = state.step_started_at if before is None else before.at
-    if analysis_of(look.policy) is None or not last < seen.judged_at <= look.now:
+    if look.analysis is None or not last < seen.judged_at <= look.now:
         return state
     match seen.judgement.verdict:
         case Verdict.PASS:
@@ -78,7 +73,7 @@ def assess(state: RolloutState, look: Look) -> RolloutState:
 
 def is_condemned(state: RolloutState, look: Look) -> bool:
     """Return whether enough looks in a row said Fail."""
-    analysis = analysis_of(look.policy)
+    analysis = look.analysis
     if analysis is None or state.assessment is None or state.phase not in ON_TRIAL:
         return False
     return state.assessment.failures >= analysis.failure_limit
@@ -90,7 +85,7 @@ def undecided(state: RolloutState, look: Look) -> tuple[Undecided, str] | None:
     Only a look after the hold's end lets it go on: what was seen earlier in the step may miss
     what grows worse with time, and may be the last there was before the figures went missing.
     """
-    if analysis_of(look.policy) is None:
+    if look.analysis is None:
         return None
     found = state.assessment
     if found is None or found.at < hold_over(state, look.policy):
