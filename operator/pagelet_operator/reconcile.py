@@ -4,22 +4,40 @@ from dataclasses import replace
 
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome, decide
-from pagelet_operator.core.rollout import RolloutState
+from pagelet_operator.core.rollout import Command, RolloutState
 from pagelet_operator.ports import IncompleteError, Runtime
+from pagelet_operator.senses import NO_SENSES, Senses, sense
 
 
-async def reconcile(model: Model, state: RolloutState, *, runtime: Runtime, now: float) -> Outcome:
+async def reconcile(
+    model: Model,
+    state: RolloutState,
+    *,
+    runtime: Runtime,
+    now: float,
+    senses: Senses = NO_SENSES,
+    command: Command | None = None,
+) -> Outcome:
     """Take one step towards what `model` asks for.
 
     Safe to repeat: `decide` is pure and the plan is level-triggered, so a crash between
     `apply` and the caller's persisting of `Outcome.state` only repeats work. Where a part of
     the plan cannot be carried out, `Outcome.trouble` says why.
 
+    Args:
+        model: What is asked for.
+        state: What is remembered.
+        runtime: Where replicas and traffic are.
+        now: Unix seconds.
+        senses: What else is looked at.
+        command: The last command that a person gave; one that was answered does nothing.
+
     Raises:
         UnavailableError: The runtime did not answer. Call again later.
     """
     fleet = await runtime.observe(model.ref)
-    outcome = decide(model, state, fleet, now)
+    seen = await sense(senses, model, state, fleet, now, command=command)
+    outcome = decide(model, state, fleet, now, seen)
     try:
         await runtime.apply(model, outcome.plan)
     except IncompleteError as error:

@@ -19,6 +19,8 @@ class Outcome:
     plan: Plan
     fleet: Fleet
     """The observation it was decided on, for status."""
+    seen: Observations = UNSEEN
+    """What else was known, for reports."""
     trouble: str | None = None
     """Why a part of the plan could not be carried out, or None."""
 
@@ -38,7 +40,7 @@ def decide(
         for revision, role in decision.roles.items()
     )
     plan = Plan(revisions=revisions, traffic=route(model, revisions, fleet))
-    return Outcome(decision=decision, plan=plan, fleet=fleet)
+    return Outcome(decision=decision, plan=plan, fleet=fleet, seen=seen)
 
 
 def _revision_plan(

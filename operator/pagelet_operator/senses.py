@@ -1,0 +1,76 @@
+"""What a decision is told beside the replicas: how users fare, gates, a person's command.
+
+Asked anew at every look. What does not answer says so in the verdict, and never stops a look:
+readiness, deadlines and commands count without figures, too.
+"""
+
+from dataclasses import dataclass
+
+from pagelet_operator.core.analysis import Baseline, Judgement, judge, unmeasured
+from pagelet_operator.core.model import Fleet, Model
+from pagelet_operator.core.rollout import Command, Observations, RolloutState, look_at
+from pagelet_operator.core.window import Profile
+from pagelet_operator.ports import Telemetry, TelemetryError
+
+NO_TELEMETRY = "this operator reads no figures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Senses:
+    """Where to ask; what is None is not there."""
+
+    telemetry: Telemetry | None = None
+
+
+NO_SENSES = Senses()
+"""Sees replicas only."""
+
+
+async def sense(
+    senses: Senses,
+    model: Model,
+    state: RolloutState,
+    fleet: Fleet,
+    now: float,
+    *,
+    command: Command | None = None,
+    profile: Profile | None = None,
+) -> Observations:
+    """Return what there is to know about a model at this moment.
+
+    Figures are judged when `core.rollout.look_at` says that they are due.
+
+    Args:
+        senses: Where to ask.
+        model: What is asked for.
+        state: What is remembered.
+        fleet: What the world shows.
+        now: Unix seconds.
+        command: The last command that was given.
+        profile: Stable's stored figures, for `baseline: Fixed`.
+    """
+    due = look_at(state, model.rollout)
+    if due is None or now < due:
+        return Observations(canary=state.canary, command=command)
+    return Observations(
+        canary=state.canary,
+        judgement=await _judgement(senses, model, state, fleet, profile),
+        judged_at=now,
+        command=command,
+    )
+
+
+async def _judgement(
+    senses: Senses, model: Model, state: RolloutState, fleet: Fleet, profile: Profile | None
+) -> Judgement:
+    policy = model.rollout.analysis
+    assert policy is not None, "look_at has no due time without an analysis"
+    if senses.telemetry is None:
+        return unmeasured(NO_TELEMETRY)
+    try:
+        windows = await senses.telemetry.windows(model, fleet, state.step_started_at)
+    except TelemetryError as error:
+        return unmeasured(str(error))
+    concurrent = windows.get(state.stable or "")
+    baseline = concurrent if policy.baseline is Baseline.CONCURRENT else profile
+    return judge(policy, windows.get(state.canary or ""), baseline)

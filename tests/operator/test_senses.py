@@ -1,0 +1,88 @@
+"""What a decision is told: figures when they are due, errors as verdicts, commands always."""
+
+from dataclasses import replace
+
+import pytest
+
+from operator_models import a_fleet, a_model
+from pagelet_operator.core.analysis import AnalysisPolicy, Baseline, Rule, Verdict
+from pagelet_operator.core.measure import Metric
+from pagelet_operator.core.rollout import Phase, RolloutState, parse_command
+from pagelet_operator.core.window import Profile, Window
+from pagelet_operator.ports import TelemetryError
+from pagelet_operator.senses import NO_SENSES, Senses, sense
+
+POLICY = AnalysisPolicy(
+    interval_s=10.0, min_requests=20, metrics=(Rule(metric=Metric.ERROR_RATE, limit=1.0),)
+)
+STATE = RolloutState(
+    phase=Phase.PROGRESSING, stable="chat-a", canary="chat-b", weight=10, step_started_at=100.0
+)
+FLEET = a_fleet({"chat-a": 1, "chat-b": 1})
+
+
+class Figures:
+    """Telemetry that says what it is told to."""
+
+    def __init__(self, windows=None):
+        self._windows = windows
+        self.asked = []
+
+    async def windows(self, model, fleet, since):
+        self.asked.append(since)
+        if self._windows is None:
+            raise TelemetryError("no gateway answers")
+        return self._windows
+
+
+def the_model(**changes):
+    model = a_model("chat-b")
+    return replace(model, rollout=replace(model.rollout, analysis=replace(POLICY, **changes)))
+
+
+def window(requests, errors):
+    return Window(since=100.0, until=110.0, requests=requests, errors=errors)
+
+
+async def seen_at(now, figures, model=None, **options):
+    senses = Senses(telemetry=figures)
+    return await sense(senses, model or the_model(), STATE, FLEET, now, **options)
+
+
+@pytest.mark.parametrize(("errors", "verdict"), [(0, Verdict.PASS), (400, Verdict.FAIL)])
+async def test_a_look_that_is_due_judges_the_canary_since_its_step_began(errors, verdict):
+    figures = Figures({"chat-b": window(1000, errors), "chat-a": window(1000, 0)})
+    seen = await seen_at(110.0, figures)
+    assert (seen.judgement.verdict, seen.judged_at, seen.canary) == (verdict, 110.0, "chat-b")
+    assert figures.asked == [100.0]
+
+
+async def test_between_two_looks_nobody_is_asked_and_commands_are_heard():
+    figures = Figures({})
+    command = parse_command("pause/1")
+    seen = await seen_at(109.0, figures, command=command)
+    assert (seen.judgement, seen.judged_at, seen.command) == (None, None, command)
+    assert figures.asked == []
+
+
+async def test_a_source_that_does_not_answer_is_an_error_and_never_a_verdict_on_the_canary():
+    assert (await seen_at(110.0, Figures())).judgement.verdict is Verdict.ERROR
+    blind = await sense(NO_SENSES, the_model(), STATE, FLEET, 110.0)
+    assert blind.judgement.verdict is Verdict.ERROR
+
+
+async def test_a_canary_nobody_asked_is_inconclusive():
+    seen = await seen_at(110.0, Figures({"chat-a": window(1000, 0)}))
+    assert seen.judgement.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("stored", "verdict"), [(0.0, Verdict.FAIL), (60.0, Verdict.PASS), (None, Verdict.INCONCLUSIVE)]
+)
+async def test_a_fixed_baseline_is_the_stored_profile_not_stable_s_window(stored, verdict):
+    rules = (Rule(metric=Metric.ERROR_RATE, change_percent=5.0),)
+    model = the_model(baseline=Baseline.FIXED, metrics=rules)
+    figures = Figures({"chat-b": window(1000, 500), "chat-a": window(1000, 500)})
+    profile = None if stored is None else Profile({Metric.ERROR_RATE: stored})
+    seen = await seen_at(110.0, figures, model, profile=profile)
+    assert seen.judgement.verdict is verdict
