@@ -35,7 +35,8 @@ class Rollout(WireModel):
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel_rule(
-                    "self.strategy == 'Canary' || !(self.capacity in ['Borrow', 'InPlace'])",
+                    "!has(self.strategy) || self.strategy == 'Canary' || !has(self.capacity) || "
+                    "!(self.capacity in ['Borrow', 'InPlace'])",
                     NO_LOAN,
                 )
             ]

@@ -199,9 +199,8 @@ def _fill_defaults(name: str, part: Schema) -> None:
     if not isinstance(model, BaseModel):
         return  # A list: absent and empty mean the same.
     part["default"] = {}
-    for key, value in model.model_dump(mode="json", by_alias=True).items():
-        if value is not None:
-            part["properties"][key].setdefault("default", value)
+    for key, value in model.model_dump(mode="json", by_alias=True, exclude_none=True).items():
+        part["properties"][key].setdefault("default", value)
 
 
 def _without_defaults(schema: Schema) -> Schema:
