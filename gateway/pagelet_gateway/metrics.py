@@ -170,6 +170,11 @@ class Metrics:
             "Attempts at another model or API in place of the model asked for, by what failed.",
             ("model", "to", "reason"),
         )
+        self.handed_over = self._counter(
+            "handed_over_total",
+            "Requests dealt to a revision that another revision, model or API answered.",
+            by_revision,
+        )
         self.rejected = self._counter(
             "rejected_total", "Requests the gateway answered itself, by error code.", ("reason",)
         )
@@ -251,7 +256,7 @@ class Metrics:
 
     def _forget(self, model: str, revision: str) -> None:
         key = {"model": model, "revision": revision}
-        counters = (self.requests, self.timeouts, self.streams_cut, self.mirrored)
+        counters = (self.requests, self.timeouts, self.streams_cut, self.mirrored, self.handed_over)
         for family in (*counters, self.ttft, self.e2e, self.in_flight):
             family.remove_by_labels(key)
         self._flying.pop((model, revision), None)

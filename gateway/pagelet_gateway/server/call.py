@@ -97,6 +97,8 @@ class Call:
     def count(self, metrics: Metrics) -> None:
         """Count how it ended."""
         metrics.requests.labels(self.model, self.revision, self.outcome).inc()
+        if self.dealt_to not in ("", self.revision):
+            metrics.handed_over.labels(self.model, self.dealt_to).inc()
         if self.outcome is Outcome.OK:
             elapsed_s = time.monotonic() - self.started_at
             metrics.e2e.labels(self.model, self.revision).observe(elapsed_s)

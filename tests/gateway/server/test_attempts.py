@@ -198,6 +198,12 @@ async def test_a_canary_that_refuses_spills_to_stable_and_says_so(gateway, sessi
         for _ in range(10):
             status, _, headers = await post(session, gateway.url + PATH, {"model": "m"})
             assert (status, headers["x-pagelet-revision"]) == (200, "m-1")
+        await samples(session, gateway, "requests_total")  # until none is in flight
+        async with session.get(gateway.url + "/metrics") as answer:
+            text = await answer.text()
+    # Half were dealt to the canary, and stable answered them.
+    assert 'pagelet_gateway_handed_over_total{model="m",revision="m-2"} 5.0' in text
+    assert 'pagelet_gateway_handed_over_total{model="m",revision="m-1"}' not in text
 
 
 async def test_an_idle_connection_the_engine_closed_costs_no_request(gateway, session):
