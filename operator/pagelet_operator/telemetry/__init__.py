@@ -1,0 +1,1 @@
+"""Where the figures of a rollout come from: gateways and engines, or a Prometheus server."""

@@ -1,0 +1,102 @@
+"""Which exported series say what about a revision: the one place that names them.
+
+A contract test holds these names against what gateway and engine export.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from pagelet_operator.core.ledger import Key, per_bucket
+from pagelet_operator.core.window import Window
+from pagelet_operator.telemetry.exposition import ExpositionError, Sample
+
+REQUESTS = "pagelet_gateway_requests_total"
+HANDED_OVER = "pagelet_gateway_handed_over_total"
+TTFT = "pagelet_gateway_time_to_first_token_seconds"
+ITL = "pagelet_gateway_inter_token_latency_seconds"
+E2E = "pagelet_gateway_e2e_request_duration_seconds"
+ALIVE = "pagelet_gateway_route_table_models"
+"""Every gateway exports it from its first moment."""
+
+TTFT_BUCKET, ITL_BUCKET, E2E_SUM = f"{TTFT}_bucket", f"{ITL}_bucket", f"{E2E}_sum"
+
+GATEWAY = frozenset({REQUESTS, HANDED_OVER, TTFT_BUCKET, ITL_BUCKET, E2E_SUM})
+
+WAITING = "vllm:num_requests_waiting"
+OUTPUT_TOKENS = "pagelet_engine_output_tokens_total"
+
+ENGINE = frozenset({WAITING, OUTPUT_TOKENS})
+
+FALLBACK = "fallback"
+"""What gateways write in place of a revision where another model or API answered."""
+
+_ERRORS = frozenset({"upstream_error", "unavailable", "cut", "bug"})
+_UNCOUNTED = frozenset({"client_gone"})
+"""Ends that say nothing of the revision: clients leave for reasons of their own."""
+
+
+def gateway_counts(found: Iterable[Sample]) -> dict[Key, Window]:
+    """Return what the samples of one gateway count, by model and revision.
+
+    Raises:
+        ExpositionError: A sample lacks a label, or a histogram is none.
+    """
+    by_key: defaultdict[Key, list[Sample]] = defaultdict(list)
+    for sample in found:
+        try:
+            key = sample.labels["model"], sample.labels["revision"]
+        except KeyError as missing:
+            raise ExpositionError(f"{sample.name} has no label {missing}") from None
+        if key[1] != FALLBACK:
+            by_key[key].append(sample)
+    return {key: _window(samples) for key, samples in by_key.items()}
+
+
+def engine_counts(found: Iterable[Sample]) -> Window:
+    """Return what the samples of one engine count: its tokens, and its queue now."""
+    queue, samples, tokens = 0.0, 0, None
+    for sample in found:
+        if sample.name == WAITING:
+            queue, samples = queue + sample.value, 1
+        elif sample.name == OUTPUT_TOKENS:
+            tokens = (tokens or 0) + round(sample.value)
+    return Window(
+        since=0.0, until=0.0, output_tokens=tokens, queue_samples=samples, queue_sum=queue
+    )
+
+
+def _window(found: list[Sample]) -> Window:
+    ended: defaultdict[str, int] = defaultdict(int)
+    plain: defaultdict[str, float] = defaultdict(float)
+    buckets: defaultdict[str, dict[float, float]] = defaultdict(dict)
+    for sample in found:
+        if sample.name == REQUESTS:
+            ended[sample.labels.get("outcome", "")] += round(sample.value)
+        elif sample.name in (TTFT_BUCKET, ITL_BUCKET):
+            buckets[sample.name][_bound(sample)] = sample.value
+        else:
+            plain[sample.name] += sample.value
+    try:
+        histograms = {name: per_bucket(bounds) for name, bounds in buckets.items()}
+    except ValueError as error:
+        raise ExpositionError(f"{found[0].labels}: {error}") from None
+    nothing = Window(since=0.0, until=0.0)
+    return Window(
+        since=0.0,
+        until=0.0,
+        requests=sum(count for end, count in ended.items() if end not in _UNCOUNTED),
+        errors=sum(count for end, count in ended.items() if end in _ERRORS),
+        refusals=ended["client_error"],
+        timeouts=ended["timeout"],
+        fallbacks=round(plain[HANDED_OVER]),
+        ttft=histograms.get(TTFT_BUCKET, nothing.ttft),
+        itl=histograms.get(ITL_BUCKET, nothing.itl),
+        request_seconds=plain[E2E_SUM],
+    )
+
+
+def _bound(sample: Sample) -> float:
+    try:
+        return float(sample.labels["le"])
+    except (KeyError, ValueError):
+        raise ExpositionError(f"{sample.name} has a bucket without bound") from None
