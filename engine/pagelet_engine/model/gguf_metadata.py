@@ -92,6 +92,13 @@ class GgufHeader:
             raise ModelLoadError(f"{self.path}: field {key} must be a list of strings.")
         return [str(item) for item in value]
 
+    def numbers(self, key: str) -> list[float]:
+        """Return a list-of-numbers field as floats; raises like `integer`."""
+        value = self.fields.get(key)
+        if not isinstance(value, list) or not all(isinstance(item, float) for item in value):
+            raise ModelLoadError(f"{self.path}: field {key} must be a list of numbers.")
+        return [item for item in value if isinstance(item, float)]
+
     def integers(self, key: str) -> list[int]:
         """Return a list-of-integers field; raises like `integer`."""
         value = self.fields.get(key)

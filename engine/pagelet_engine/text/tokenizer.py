@@ -32,6 +32,7 @@ class Tokenizer:
         token_bytes: Callable[[str], bytes],
         prefix_token_ids: Iterable[int] = (),
         strip_first_space: bool = False,
+        escape: Callable[[str], str] | None = None,
     ) -> None:
         """Wrap `backend`.
 
@@ -42,6 +43,8 @@ class Tokenizer:
             prefix_token_ids: Ids before every raw prompt (beginning-of-sequence, if the model
                 wants one). Chat templates write it themselves.
             strip_first_space: Whether the vocabulary marks a text's start with a space.
+            escape: From text as users write it to text as the vocabulary spells it, where the
+                backend does not do so itself; None changes nothing.
 
         Raises:
             ModelLoadError: The control tokens cannot be told apart from text.
@@ -54,6 +57,7 @@ class Tokenizer:
         self._token_bytes = token_bytes
         self._bytes_of_id: dict[int, bytes] = {}
         self._strip_first_space = strip_first_space
+        self._escape = escape
         self.prefix_token_ids = tuple(prefix_token_ids)
         """Ids that start every raw prompt."""
         self.max_token_chars = max(map(len, backend.get_vocab()), default=1)
@@ -128,6 +132,8 @@ class Tokenizer:
         if not text:
             return []
         plain = text.translate(self._originals)
+        if self._escape is not None:
+            plain = self._escape(plain)
         # PERF: encode_batch_fast lets other threads run meanwhile and computes no offsets.
         return list(self._backend.encode_batch_fast([plain], add_special_tokens=False)[0].ids)
 

@@ -5,6 +5,7 @@ used, since a wrong one gives a model that answers, but worse.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pagelet_engine.model.gguf_metadata import GgufHeader, read_gguf_header
 from pagelet_engine.model.source import is_dummy
 from pagelet_engine.text.chat_template import ChatTemplate
 from pagelet_engine.text.dialect import Dialect, dialect_of
+from pagelet_engine.text.pieces import Kind, piece_tokenizer
 from pagelet_engine.text.token_bytes import (
     BYTE_CHARS,
     byte_fallback_bytes,
@@ -25,8 +27,6 @@ from pagelet_engine.text.token_bytes import (
     byte_level_except,
 )
 from pagelet_engine.text.tokenizer import Tokenizer
-
-_CONTROL, _USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -114,11 +114,11 @@ class _DummyTokenizer(Tokenizer):
 
 def gguf_text_model(header: GgufHeader) -> TextModel:
     """Build a tokenizer from `tokenizer.ggml.*` fields; raises like `load_text_model`."""
-    kind = header.string("tokenizer.ggml.model")
-    if kind != "gpt2":
+    model = header.string("tokenizer.ggml.model")
+    if model not in ("gpt2", "llama"):
         raise ModelLoadError(
-            f"{header.path}: tokenizer.ggml.model is {kind!r}; known is 'gpt2' (byte-level BPE). "
-            f"Use the model's folder with tokenizer.json instead."
+            f"{header.path}: tokenizer.ggml.model is {model!r}; known are 'gpt2' (byte-level BPE) "
+            f"and 'llama' (SentencePiece). Use the model's folder with tokenizer.json instead."
         )
     tokens = header.strings("tokenizer.ggml.tokens")
     types = header.integers("tokenizer.ggml.token_type")
@@ -127,21 +127,21 @@ def gguf_text_model(header: GgufHeader) -> TextModel:
             f"{header.path}: {len(tokens)} tokens, but {len(types)} token types; "
             f"the file is damaged or was written by a faulty converter."
         )
-    control = {
-        text: index
-        for index, (text, kind_) in enumerate(zip(tokens, types, strict=True))
-        if kind_ == _CONTROL
-    }
-    user_defined = [
-        text for text, kind_ in zip(tokens, types, strict=True) if kind_ == _USER_DEFINED
-    ]
-    tokenizer = Tokenizer(
+    build = piece_tokenizer if model == "llama" else _byte_level_tokenizer
+    return TextModel(build(header, tokens, types), _gguf_template(header, tokens))
+
+
+def _byte_level_tokenizer(
+    header: GgufHeader, tokens: Sequence[str], kinds: Sequence[int]
+) -> Tokenizer:
+    control = {t: i for i, t in enumerate(tokens) if kinds[i] == Kind.CONTROL}
+    user_defined = [t for i, t in enumerate(tokens) if kinds[i] == Kind.USER_DEFINED]
+    return Tokenizer(
         _gguf_backend(header, tokens, control, user_defined),
         control_tokens=control,
         token_bytes=byte_level_except(frozenset(user_defined)),
         prefix_token_ids=_gguf_prefix(header),
     )
-    return TextModel(tokenizer, _gguf_template(header, tokens))
 
 
 def folder_text_model(folder: Path) -> TextModel:
@@ -177,7 +177,7 @@ def folder_text_model(folder: Path) -> TextModel:
 
 
 def _gguf_backend(
-    header: GgufHeader, tokens: list[str], control: dict[str, int], user_defined: list[str]
+    header: GgufHeader, tokens: Sequence[str], control: dict[str, int], user_defined: list[str]
 ) -> Backend:
     pre = header.string("tokenizer.ggml.pre", "default")
     if pre not in PRE_TOKENIZERS:
