@@ -168,3 +168,26 @@ def test_whatever_is_answered_every_probe_ends_in_a_finding_and_replays_to_the_s
     assert findings[0] == findings[1]
     assert "\n" not in findings[0].evidence
     assert len(findings[0].evidence) <= 300
+
+
+def required(calls, finish):
+    """Ask for a call; the answer holds these arguments of `get_tide`."""
+    called = [
+        {"id": f"c{i}", "type": "function", "function": {"name": "get_tide", "arguments": text}}
+        for i, text in enumerate(calls)
+    ]
+    message = {"role": "assistant", "content": None, "tool_calls": called}
+    body = {"choices": [{"index": 0, "finish_reason": finish, "message": message}]}
+    return ask(
+        "tools.required", lambda r: Exchange(request=r, status=200, text=json.dumps(body))
+    ).verdict
+
+
+def test_of_calls_cut_by_max_tokens_only_the_one_in_halves_is_left_out():
+    whole, half, wrong = '{"harbour": "Genoa"}', '{"harbour": "Ge', '{"harbour": "Oslo"}'
+    assert required([whole], "tool_calls") is H
+    assert required([whole], "length") is H
+    assert required([whole, half], "length") is H
+    assert required([half], "length") is Verdict.UNTESTABLE
+    assert required([whole, wrong], "length") is B
+    assert required([whole, half], "tool_calls") is B

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pagelet_bench.core.check.answers import Answer, Call, arguments_of, ask, must
-from pagelet_bench.core.check.exchange import Request
+from pagelet_bench.core.check.exchange import NOT_JSON, Request, parsed
 from pagelet_bench.core.check.refusals import ask_refusal, refused
 from pagelet_bench.core.check.streams import ask_streamed
 from pagelet_bench.core.check.target import Target
@@ -143,8 +143,8 @@ def _called(answer: Answer, names: tuple[str, ...]) -> Finding:
         return ignored(f"no call where one is demanded: {_shown(answer)}")
     if any(call.name not in names for call in calls):
         return ignored(f"{[call.name for call in calls]} are called, not {' or '.join(names)}")
-    if answer.finish == "length":  # a model may call until it is cut; the last call is half a one
-        calls = calls[:-1]
+    if answer.finish == "length" and parsed(calls[-1].arguments) is NOT_JSON:
+        calls = calls[:-1]  # a model may call until it is cut, in the middle of a call
         if not calls:
             return untestable(f"the first call is cut by max_tokens = {_TOKENS}")
     for call in calls:
