@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from operator_figures import Figures
 from operator_models import a_fleet, a_model
 from pagelet_operator.core.analysis import AnalysisPolicy, Baseline, Rule, Verdict
 from pagelet_operator.core.measure import Metric
 from pagelet_operator.core.rollout import Phase, RolloutState, parse_command
 from pagelet_operator.core.window import Profile, Window
-from pagelet_operator.ports import TelemetryError
 from pagelet_operator.senses import NO_SENSES, Senses, sense
 
 POLICY = AnalysisPolicy(
@@ -19,20 +19,6 @@ STATE = RolloutState(
     phase=Phase.PROGRESSING, stable="chat-a", canary="chat-b", weight=10, step_started_at=100.0
 )
 FLEET = a_fleet({"chat-a": 1, "chat-b": 1})
-
-
-class Figures:
-    """Telemetry that says what it is told to."""
-
-    def __init__(self, windows=None):
-        self._windows = windows
-        self.asked = []
-
-    async def windows(self, model, fleet, since):
-        self.asked.append(since)
-        if self._windows is None:
-            raise TelemetryError("no gateway answers")
-        return self._windows
 
 
 def the_model(**changes):

@@ -21,6 +21,7 @@ from kube_store import Store, StoreClient
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.kube.api import Api, ConflictError, load_configuration
 from pagelet_operator.kube.loop import Controller
+from pagelet_operator.kube.manifests import COMMAND_ANNOTATION
 from pagelet_operator.kube.metrics import Metrics
 from pagelet_operator.kube.runtime import KubeRuntime
 from pagelet_operator.ports import UnavailableError
@@ -144,9 +145,10 @@ class Life:
     def change(self, spec: dict[str, Any]) -> None:
         self._ask("PATCH", self.path, {"spec": spec}, kind=MERGE)
 
-    def annotate(self, **annotations: str | None) -> None:
-        found = {key.replace("__", "/").replace("_", "-"): v for key, v in annotations.items()}
-        self._ask("PATCH", self.path, {"metadata": {"annotations": found}}, kind=MERGE)
+    def command(self, text: str) -> None:
+        """Say something to the rollout, as `pagelet rollout` does."""
+        annotations = {COMMAND_ANNOTATION: text}
+        self._ask("PATCH", self.path, {"metadata": {"annotations": annotations}}, kind=MERGE)
 
     def delete(self) -> None:
         self._ask("DELETE", self.path, {"propagationPolicy": "Background"})
@@ -157,6 +159,9 @@ class Life:
     def status(self) -> dict[str, Any]:
         code, found = self.place.request("GET", self.path)
         return found.get("status", {}) if code == 200 else {}
+
+    def phase(self) -> str | None:
+        return (self.status().get("rollout") or {}).get("phase")
 
     def canary(self) -> str:
         return str(self.status()["rollout"]["canary"])
@@ -207,8 +212,10 @@ class Life:
         """A time that was once stored never starts anew for the same step or revision."""
         found: dict[tuple[Any, ...], str] = {}
         found |= {("kept", r["revision"]): r["until"] for r in rollout.get("retained", ())}
-        if rollout.get("phase") == "Progressing":
-            step = rollout["stable"], rollout["canary"], rollout["step"]
+        if rollout.get("phase") == "Progressing" and "paused" not in rollout:
+            # A resume moves the step's time by the length of the pause, once.
+            resumed = (rollout.get("command") or {}).get("token")
+            step = rollout["stable"], rollout["canary"], rollout["step"], resumed
             found["step", *step] = rollout["stepStartedAt"]
         for timer, at in found.items():
             assert self._timers.get(timer, at) == at, (timer, at)
@@ -242,6 +249,9 @@ class Scenario(Protocol):
     """What happens to a resource, and what had happened before, undisturbed."""
 
     @property
+    def ends(self) -> str | None: ...
+
+    @property
     def prelude(self) -> Callable[[Life], Awaitable[None]]: ...
 
     @property
@@ -253,11 +263,12 @@ async def run(life: Life, scenario: Scenario, point: Point | None) -> Life:
     await scenario.prelude(life)
     life.watch(point)
     await scenario.happens(life)
+    assert life.phase() == scenario.ends, life.status()
     return life
 
 
 _CHOSEN = frozenset({
-    "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "clusterIP",
+    "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "clusterIP",
     "clusterIPs", "lastTransitionTime", "stepStartedAt", "unreadySince", "until", "data",
     "stringData", "deployment.kubernetes.io/revision",
 })  # fmt: skip

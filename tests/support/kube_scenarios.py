@@ -12,6 +12,7 @@ SPEC: dict[str, Any] = {
         "steps": [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}],
         "retainStable": "100s",
         "progressDeadline": "60s",
+        "analysis": {"metrics": []},
     },
 }
 HOLD_S, RETAIN_S, DEADLINE_S, DRAIN_S = 31.0, 101.0, 61.0, 6.0
@@ -88,6 +89,36 @@ async def _turn_back(life: Life) -> None:
         await _pass(life, seconds)
 
 
+async def _abort(life: Life) -> None:
+    await _begin(life, 512)
+    life.command("abort/1")
+    await life.settle()
+    await _pass(life, DRAIN_S)
+
+
+async def _pause(life: Life) -> None:
+    """Longer than every hold and deadline: no time of the pause counts."""
+    await _begin(life, 512)
+    await _pass(life, 10.0)
+    life.command("pause/1")
+    await life.settle()
+    await _pass(life, 1000.0)
+    assert life.status()["canary"]["weight"] == 10
+    life.command("resume/2")
+    await life.settle()
+    await _pass(life, 10.0)
+    assert life.status()["canary"]["weight"] == 10
+    for seconds in (HOLD_S, HOLD_S, RETAIN_S):
+        await _pass(life, seconds)
+
+
+async def _promote_by_hand(life: Life) -> None:
+    await _begin(life, 512)
+    life.command("promote-full/1")
+    await life.settle()
+    await _pass(life, RETAIN_S)
+
+
 Part = Callable[[Life], Awaitable[None]]
 
 
@@ -97,17 +128,22 @@ class Scenario:
 
     name: str
     happens: Part
+    ends: str | None = "Stable"
+    """The phase in the end; None where the resource is gone."""
     prelude: Part = _serve
 
 
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("create", _serve, _nothing),
+        Scenario("create", _serve, prelude=_nothing),
         Scenario("promote", _promote),
-        Scenario("fail", _fail),
+        Scenario("fail", _fail, "Failed"),
         Scenario("spec change in the middle", _change_again),
-        Scenario("delete in the middle", _delete),
+        Scenario("delete in the middle", _delete, None),
+        Scenario("abort", _abort, "Failed"),
+        Scenario("pause and resume", _pause),
+        Scenario("promote by hand", _promote_by_hand),
         Scenario("scale 1 to 2 to 1", _scale),
         Scenario("way back after promotion", _turn_back),
     )

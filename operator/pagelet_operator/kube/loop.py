@@ -16,6 +16,7 @@ from pagelet_operator.api.resource import InvalidResourceError, parse, to_model
 from pagelet_operator.api.traffic_policy import named_models
 from pagelet_operator.core.model import Model, ModelRef
 from pagelet_operator.core.planning import Outcome
+from pagelet_operator.core.rollout import Command, parse_command
 from pagelet_operator.kube import manifests
 from pagelet_operator.kube.api import (
     EVENTS,
@@ -35,6 +36,7 @@ from pagelet_operator.kube.queue import WorkQueue
 from pagelet_operator.kube.runtime import KubeRuntime, NameTakenError
 from pagelet_operator.ports import IncompleteError, UnavailableError
 from pagelet_operator.reconcile import reconcile
+from pagelet_operator.senses import NO_SENSES, Senses
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Controller:
         *,
         namespace: str | None = None,
         gateway_url: str = DEFAULT_GATEWAY_URL,
+        senses: Senses = NO_SENSES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Prepare.
@@ -79,6 +82,7 @@ class Controller:
             metrics: Where reconciles are counted.
             namespace: The namespace to serve; None for all.
             gateway_url: Where clients send requests, for `status.endpoint`.
+            senses: What a decision sees beside replicas.
             clock: Unix seconds, for decisions.
         """
         self.queue: WorkQueue[ModelRef] = WorkQueue(time.monotonic)
@@ -92,6 +96,7 @@ class Controller:
         self._namespace = namespace
         self._gateway_url = gateway_url
         self._dependents = Dependents()
+        self._senses = senses
         self._clock = clock
         self._failures: dict[ModelRef, int] = {}
 
@@ -150,7 +155,14 @@ class Controller:
             model = to_model(resource, await served_names(self._api, resource))
             self._dependents.note(model.ref, named_models(resource.spec))
             state = report.state_from_status(before)
-            outcome = await reconcile(model, state, runtime=self._runtime, now=now)
+            outcome = await reconcile(
+                model,
+                state,
+                runtime=self._runtime,
+                now=now,
+                senses=self._senses,
+                command=_command(live),
+            )
         except (InvalidResourceError, NameTakenError) as error:
             after = report.rejected_status(str(error), live["metadata"]["generation"], before, now)
             return after, now + REFUSED_RETRY_S, None
@@ -239,3 +251,9 @@ class Controller:
                 self.queue.add(ModelRef(meta["namespace"], meta["name"]), index * spread_s)
             self.listed_at = time.monotonic()
             await asyncio.sleep(RESYNC_S)
+
+
+def _command(live: Object) -> Command | None:
+    """Return the last command that somebody wrote on the resource."""
+    text = live["metadata"].get("annotations", {}).get(manifests.COMMAND_ANNOTATION)
+    return parse_command(text) if text else None

@@ -32,6 +32,8 @@ REVISION_LABEL = "pagelet.dev/revision"
 ROLE_LABEL = "pagelet.dev/role"
 
 SNAPSHOT_ANNOTATION = "pagelet.dev/snapshot"
+COMMAND_ANNOTATION = "pagelet.dev/rollout-command"
+"""On a ModelDeployment: what a person last said to its rollout (`core.rollout.commands`)."""
 """On a Deployment: what its ControllerRevision holds, so that either can be lost."""
 
 ENGINE_PORT = 8000

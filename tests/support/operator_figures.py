@@ -1,0 +1,21 @@
+"""Telemetry for tests: windows as told, and what was asked."""
+
+from collections.abc import Mapping
+
+from pagelet_operator.core.model import Fleet, Model
+from pagelet_operator.core.window import Window
+from pagelet_operator.ports import TelemetryError
+
+
+class Figures:
+    """Says what it is told to; an outage where that is None."""
+
+    def __init__(self, windows: Mapping[str, Window] | None = None) -> None:
+        self.told = windows
+        self.asked: list[float] = []
+
+    async def windows(self, model: Model, fleet: Fleet, since: float) -> Mapping[str, Window]:
+        self.asked.append(since)
+        if self.told is None:
+            raise TelemetryError("no gateway answers")
+        return self.told
