@@ -1,0 +1,230 @@
+"""Verdicts: what evidence says, and what it cannot say."""
+
+from bisect import bisect_left
+from dataclasses import replace
+from math import exp, log
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pagelet_operator.core.analysis import (
+    FAIL_RISK,
+    AnalysisPolicy,
+    Judgement,
+    Rule,
+    Verdict,
+    fail_risk,
+    judge,
+    unmeasured,
+)
+from pagelet_operator.core.measure import Metric
+from pagelet_operator.core.window import Histogram, Profile, Window
+
+BOUNDS = tuple(0.001 * 1.3**i for i in range(40))
+
+
+def a_histogram(median_s: float, count: int, spread: float = 0.5) -> Histogram:
+    """`count` observations, evenly over the middle of a lognormal's logarithm."""
+    counts = [0] * (len(BOUNDS) + 1)
+    for index in range(count):
+        value = exp(log(median_s) + spread * (2 * (index + 0.5) / count - 1))
+        counts[bisect_left(BOUNDS, value)] += 1
+    return Histogram(BOUNDS, tuple(counts))
+
+
+def a_window(requests: int = 1000, *, ttft: float = 0.1, itl: float = 0.02, **more: int) -> Window:
+    fields = {
+        "ttft": a_histogram(ttft, min(requests, 1000)),
+        "itl": a_histogram(itl, min(requests, 1000) * 5),
+        "request_seconds": float(requests),
+        "output_tokens": 100 * requests,
+        "queue_samples": 20,
+        "queue_sum": 20.0,
+    }
+    return Window(since=0.0, until=60.0, requests=requests, **{**fields, **more})  # type: ignore[arg-type]
+
+
+def of(metric: Metric, limit: float | None = None, change: float | None = None) -> AnalysisPolicy:
+    return AnalysisPolicy(metrics=(Rule(metric=metric, limit=limit, change_percent=change),))
+
+
+def scaled(window: Window, times: int) -> Window:
+    def grown(histogram: Histogram) -> Histogram:
+        return Histogram(histogram.bounds, tuple(times * count for count in histogram.counts))
+
+    names = ("requests", "errors", "refusals", "timeouts", "fallbacks", "output_tokens")
+    counts = {name: times * getattr(window, name) for name in names}
+    counts["request_seconds"] = times * window.request_seconds
+    return replace(window, ttft=grown(window.ttft), itl=grown(window.itl), **counts)
+
+
+DEFAULT = AnalysisPolicy()
+
+
+def test_alike_passes():
+    found = judge(DEFAULT, a_window(), a_window())
+    assert found.verdict is Verdict.PASS
+    assert (found.since, found.until, found.requests) == (0.0, 60.0, 1000)
+
+
+@pytest.mark.parametrize(
+    ("harm", "metric"),
+    [
+        ({"itl": 0.05}, Metric.ITL_P50),
+        ({"ttft": 0.3}, Metric.TTFT_P50),
+        ({"errors": 100}, Metric.ERROR_RATE),
+        ({"timeouts": 100}, Metric.TIMEOUT_RATE),
+    ],
+)
+def test_a_clear_harm_fails_and_is_named(harm, metric):
+    found = judge(DEFAULT, a_window(**harm), a_window())
+    assert found.verdict is Verdict.FAIL
+    assert metric in found.message
+    failed = {item.metric for item in found.metrics if item.verdict is Verdict.FAIL}
+    assert metric in failed
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_every_metric_passes_what_is_alike_and_fails_what_is_much_worse(metric):
+    good = scaled(a_window(), 5)
+    worse = a_window(
+        ttft=1.0, itl=0.2, errors=300, refusals=300, timeouts=300, fallbacks=600,
+        request_seconds=9000, queue_sum=400.0,
+    )  # fmt: skip
+    assert judge(of(metric, change=30), good, good).verdict is Verdict.PASS
+    assert judge(of(metric, change=20), worse, good).verdict is Verdict.FAIL
+    assert judge(of(metric, change=20), good, scaled(worse, 5)).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("metric", "good", "bad"),
+    [
+        (Metric.TTFT_P95, 0.5, 0.05),
+        (Metric.ITL_P99, 0.5, 0.01),
+        (Metric.ERROR_RATE, 5.0, 1.0),
+        (Metric.QUEUE_DEPTH, 2.0, 0.5),
+        (Metric.TOKENS_PER_SECOND, 50.0, 200.0),
+    ],
+)
+def test_an_absolute_limit_needs_no_stable(metric, good, bad):
+    canary = a_window(errors=30)
+    assert judge(of(metric, limit=good), canary, None).verdict is Verdict.PASS
+    assert judge(of(metric, limit=bad), canary, None).verdict is Verdict.FAIL
+
+
+def test_each_of_two_limits_must_hold():
+    policy = of(Metric.ITL_P95, limit=0.001, change=100)
+    assert judge(policy, a_window(), a_window()).verdict is Verdict.FAIL
+    policy = of(Metric.ITL_P95, limit=1.0, change=10)
+    assert judge(policy, a_window(itl=0.1), a_window()).verdict is Verdict.FAIL
+    assert judge(policy, a_window(), None).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("canary", [None, a_window(0), a_window(19)])
+def test_without_enough_requests_nothing_is_said(canary):
+    worse = None if canary is None else replace(canary, errors=canary.requests)
+    assert judge(DEFAULT, worse, a_window()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_without_a_stable_to_compare_with_nothing_passes_or_fails():
+    for baseline in (None, a_window(0), Profile()):
+        found = judge(DEFAULT, a_window(itl=9.0, errors=500), baseline)
+        assert found.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_few_requests_are_inconclusive_where_many_decide():
+    few, many = a_window(30, itl=0.025), a_window(1000, itl=0.06)
+    policy = of(Metric.TTFT_P99, change=20)
+    assert judge(policy, few, a_window()).verdict is Verdict.INCONCLUSIVE
+    assert judge(of(Metric.ITL_P50, change=20), many, a_window()).verdict is Verdict.FAIL
+
+
+def test_a_tail_that_is_not_required_can_fail_but_not_hold_up():
+    rules = (
+        Rule(metric=Metric.ITL_P50, change_percent=50.0),
+        Rule(metric=Metric.TTFT_P95, change_percent=50.0, required=False),
+    )
+    policy = AnalysisPolicy(metrics=rules)
+    assert judge(policy, a_window(100), a_window()).verdict is Verdict.PASS
+    assert judge(policy, a_window(1000, ttft=2.0), a_window()).verdict is Verdict.FAIL
+
+
+def test_a_fixed_baseline_is_the_profile():
+    profile = Profile({Metric.ITL_P95: 0.02, Metric.ERROR_RATE: 0.5})
+    policy = of(Metric.ITL_P95, change=20)
+    assert judge(policy, a_window(itl=0.1), profile).verdict is Verdict.FAIL
+    assert judge(policy, a_window(itl=0.005), profile).verdict is Verdict.PASS
+    assert judge(of(Metric.TTFT_P95, change=20), a_window(), profile).verdict is (
+        Verdict.INCONCLUSIVE
+    )
+
+
+def test_one_error_among_few_requests_withdraws_nobody():
+    policy = of(Metric.ERROR_RATE, change=0)
+    assert judge(policy, a_window(30, errors=1), a_window()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_an_error_is_the_sources_and_never_a_look():
+    assert unmeasured("gateway: HTTP 500") == Judgement(
+        verdict=Verdict.ERROR, message="gateway: HTTP 500"
+    )
+
+
+def test_the_risks_of_all_looks_and_metrics_sum_to_the_whole():
+    policy = DEFAULT
+    total = sum(fail_risk(policy, look * policy.interval_s) for look in range(1, 10_000))
+    assert 0.99 * FAIL_RISK < total * len(policy.metrics) <= FAIL_RISK
+    assert fail_risk(policy, 0.0) == fail_risk(policy, policy.interval_s)
+
+
+windows = st.builds(
+    lambda requests, ttft, itl, errors, timeouts, late: a_window(
+        requests, ttft=ttft, itl=itl, errors=min(errors, requests), timeouts=min(timeouts, requests)
+    ),
+    st.integers(0, 120),
+    st.floats(0.01, 2.0),
+    st.floats(0.005, 0.5),
+    st.integers(0, 60),
+    st.integers(0, 60),
+    st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows, windows)
+def test_only_one_of_two_can_be_the_worse_one_by_a_metric(first, second):
+    there = {m.metric for m in judge(DEFAULT, first, second).metrics if m.verdict is Verdict.FAIL}
+    back = {m.metric for m in judge(DEFAULT, second, first).metrics if m.verdict is Verdict.FAIL}
+    assert not there & back
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows)
+def test_nobody_is_worse_than_itself(window):
+    assert judge(DEFAULT, window, window).verdict is not Verdict.FAIL
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows, windows, st.integers(2, 20))
+def test_more_of_the_same_evidence_takes_no_fail_back(canary, stable, times):
+    before = judge(DEFAULT, canary, stable)
+    after = judge(DEFAULT, scaled(canary, times), scaled(stable, times))
+    if before.verdict is Verdict.FAIL:
+        assert after.verdict is Verdict.FAIL
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows, windows, st.integers(0, 40))
+def test_more_errors_never_help(canary, stable, more):
+    worse = replace(canary, errors=min(canary.requests, canary.errors + more))
+    order = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL)
+    before, after = (judge(DEFAULT, window, stable).verdict for window in (canary, worse))
+    assert order.index(after) >= order.index(before)
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows, windows)
+def test_a_look_is_never_an_error(canary, stable):
+    for baseline in (stable, None):
+        assert judge(DEFAULT, canary, baseline).verdict is not Verdict.ERROR
