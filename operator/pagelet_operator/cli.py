@@ -2,6 +2,7 @@
 
 import typer
 
+from pagelet_operator import rollout_cli
 from pagelet_operator.kube import command as kube
 from pagelet_operator.local import commands as local
 
@@ -10,5 +11,6 @@ def register(app: typer.Typer) -> None:
     """Add the operator's commands to the command line."""
     app.command("up")(local.up)
     app.command("plan")(local.plan)
+    app.add_typer(rollout_cli.app, name="rollout")
     app.command("operator")(kube.operator)
     app.command("crd")(kube.crd)

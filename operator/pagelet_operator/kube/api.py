@@ -136,14 +136,14 @@ class Api:
                 return items
             query = {**query, "continue": token}
 
-    async def apply(self, kind: Kind, body: Object) -> Object:
+    async def apply(self, kind: Kind, body: Object, manager: str = FIELD_MANAGER) -> Object:
         """Create the object or take over the fields that `body` names (server-side apply)."""
         meta = body["metadata"]
         return await self._call(
             "PATCH",
             kind.path(meta["namespace"], meta["name"]),
             body,
-            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            query={"fieldManager": manager, "force": "true"},
             content_type="application/apply-patch+yaml",
         )
 

@@ -9,7 +9,12 @@ from pagelet_operator.kube.api import EVENTS, MODEL_DEPLOYMENTS, Object
 QUIET = frozenset({"Holding", "Stable", "RolloutFailed", "NotStalled", "Valid"})
 """Reasons that say nothing was decided."""
 
-WARNINGS = frozenset({"Invalid", "WriteFailed", "ReplicaFailed", "ProgressDeadlineExceeded"})
+WARNINGS = frozenset(
+    {
+        "Invalid", "WriteFailed", "ReplicaFailed", "ProgressDeadlineExceeded", "AnalysisFailed",
+        "GateFailed", "WaitingForCapacity", "CommandRefused",
+    }
+)  # fmt: skip
 
 MAX_NOTE = 1024
 """Characters the API server takes."""
@@ -29,6 +34,9 @@ def decision_event(
     trouble = _trouble(after)
     if trouble is not None and trouble != _trouble(before):
         return event(resource, *trouble, now)
+    answered = _answer(after)
+    if answered is not None and answered != _answer(before):
+        return event(resource, *answered, now)
     reason, note = _decision(after)
     if reason in QUIET or (reason == _decision(before)[0] and _place(before) == _place(after)):
         return None
@@ -87,7 +95,16 @@ def _decision(status: Mapping[str, Any]) -> tuple[str, str]:
 def _place(status: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return where the rollout stands: the same reason at another place is another decision."""
     rollout = status.get("rollout") or {}
-    return tuple(rollout.get(key) for key in ("stable", "canary", "failed", "step"))
+    place = tuple(rollout.get(key) for key in ("stable", "canary", "failed", "step"))
+    return (*place, rollout.get("paused") is not None)
+
+
+def _answer(status: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return reason and message of a command that was refused, or None."""
+    answer = (status.get("rollout") or {}).get("command")
+    if answer is None or answer["accepted"]:
+        return None
+    return "CommandRefused", f"{answer['token']}: {answer.get('message', '')}"
 
 
 def _message(status: Mapping[str, Any]) -> str:

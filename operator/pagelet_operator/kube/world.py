@@ -72,6 +72,7 @@ class World:
             endpoints=tuple(sorted(_url(pod) for pod in pods if _is_ready(pod))),
             role=_role(replicas),
             failure=next(filter(None, map(_failure, pods)), None),
+            short=_quota(replicas) or next(filter(None, map(_unschedulable, pods)), None),
         )
 
 
@@ -104,6 +105,32 @@ def _owned(items: Iterable[Object], uid: str) -> dict[str, Object]:
         for item in items
         if owned_by(item, uid) and "deletionTimestamp" not in item["metadata"]
     }
+
+
+def _quota(replicas: Object | None) -> str | None:
+    """Return what the server says of pods that it lets nobody create, such as a quota."""
+    conditions = replicas.get("status", {}).get("conditions", ()) if replicas else ()
+    return next(
+        (
+            str(item.get("message", ""))
+            for item in conditions
+            if item["type"] == "ReplicaFailure"
+            and item["status"] == "True"
+            # Other reasons, such as an admission policy, are not mended by fewer replicas.
+            and "exceeded quota" in item.get("message", "")
+        ),
+        None,
+    )
+
+
+def _unschedulable(pod: Mapping[str, Any]) -> str | None:
+    """Return the scheduler's sentence if no node has what the pod needs."""
+    for item in pod.get("status", {}).get("conditions", ()):
+        if item["type"] == "PodScheduled" and item["status"] == "False":
+            said = str(item.get("message", ""))
+            if item.get("reason") == "Unschedulable" and "Insufficient" in said:
+                return said
+    return None
 
 
 def _belongs(pod: Mapping[str, Any], revision: str) -> bool:

@@ -17,10 +17,15 @@ def default_state_dir(files: Sequence[Path], env: Mapping[str, str]) -> Path:
 
     Source: XDG Base Directory Specification 0.8, XDG_STATE_HOME.
     """
-    base = env.get("XDG_STATE_HOME", "")
-    state_home = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state"
     names = "\n".join(sorted(str(path.resolve()) for path in files))
-    return state_home / "pagelet" / f"up-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
+    return state_home(env) / f"up-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
+
+
+def state_home(env: Mapping[str, str]) -> Path:
+    """Return the folder of all of this user's state folders, `up-*`."""
+    base = env.get("XDG_STATE_HOME", "")
+    root = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state"
+    return root / "pagelet"
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from pagelet_operator.local.runtime import SETTLE_S, ProcessRuntime
 from pagelet_operator.local.service import KILL_MARGIN_S, Service
 from pagelet_operator.local.spec_files import Resources, SpecFiles
 from pagelet_operator.local.standing import decision_event, row, serves
+from pagelet_operator.local.steering import Steering
 from pagelet_operator.ports import UnavailableError
 from pagelet_operator.reconcile import reconcile
 
@@ -63,6 +64,9 @@ class Supervisor:
         url: Where clients send requests.
         drain_s: Longest wait for requests in flight once told to stop.
         clock: Unix seconds.
+
+    Attributes:
+        steering: Takes commands to rollouts and says how they stand.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Supervisor:
         self._report = report
         self._url = url
         self._drain_s = drain_s
+        self.steering = Steering(notices.wake, url)
         self._clock = clock
         self._tracked: dict[ModelRef, _Tracked] = {}
         self._leaving: dict[ModelRef, Model] = {}
@@ -123,6 +128,7 @@ class Supervisor:
             await self._remove(ref, model)
         for tracked in self._tracked.values():
             await self._reconcile(tracked)
+        self.steering.turned(self._tracked)
         self._tell()
 
     def _gateway_must_live(self) -> None:
@@ -177,7 +183,11 @@ class Supervisor:
         model = tracked.model
         try:
             outcome = await reconcile(
-                model, tracked.state, runtime=self._runtime, now=self._clock()
+                model,
+                tracked.state,
+                runtime=self._runtime,
+                now=self._clock(),
+                command=self.steering.command(model.ref),
             )
         except UnavailableError as error:
             if tracked.trouble != str(error):
@@ -185,6 +195,7 @@ class Supervisor:
                 self._say(model.ref, "Unavailable", f"{error}; it is tried again")
             return
         tracked.state, tracked.outcome, tracked.trouble = outcome.state, outcome, None
+        self.steering.note(model, outcome)
         if not serves(outcome):
             tracked.serves_since_s = None
         elif tracked.serves_since_s is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pagelet_operator.local import control
 from pagelet_operator.local.devices import visible_gpus
 from pagelet_operator.local.engine_command import EngineCommand, pagelet, serving
 from pagelet_operator.local.free_port import free_port, is_free
@@ -68,7 +69,8 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
         async with HttpProbe() as probe:
             supervisor = await _supervisor(config, files, routes, port, probe, out)
             _begin(config, supervisor, out, f"{_url(config.host, port)}/v1")
-            return await supervisor.run()
+            async with control.listening(config.state_dir, supervisor.steering.handle):
+                return await supervisor.run()
     finally:
         out.close()
 

@@ -10,6 +10,9 @@ is read again after all memory was lost, must not hit another one.
 from dataclasses import dataclass
 from enum import StrEnum
 
+MAX_LENGTH = 256
+"""Characters of a command that are read: status repeats it, and stays small."""
+
 
 class CommandKind(StrEnum):
     """The commands."""
@@ -42,10 +45,11 @@ class Command:
 
 def parse_command(text: str) -> Command:
     """Return the command in an annotation's value."""
-    kind, _, rest = text.strip().partition("/")
+    text = text.strip()[:MAX_LENGTH]
+    kind, _, rest = text.partition("/")
     revision = rest.rpartition("/")[2] if "/" in rest else ""
     known = {item.value: item for item in CommandKind}
-    return Command(known.get(kind), text.strip(), revision or None)
+    return Command(known.get(kind), text, revision or None)
 
 
 def written(kind: CommandKind, unique: str, revision: str | None) -> str:

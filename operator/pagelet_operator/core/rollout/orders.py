@@ -18,7 +18,7 @@ def obey(state: RolloutState, look: Look) -> Step:
         return state, None
     refusal = _refusal(state, look, command)
     if refusal is not None or command.kind is None:
-        return replace(state, answer=Answer(command.token, False, refusal or "")), "CommandRefused"
+        return replace(state, answer=Answer(command.token, False, refusal or "")), None
     state, reason, done = _obeyed(state, look, command.kind)
     return replace(state, answer=Answer(command.token, True, done)), reason
 
