@@ -3,7 +3,9 @@
 Some sequences decode; after a while a prompt of several thousand tokens is added, and its first
 token ends the run. The gaps between the streams' tokens before and during the prompt are compared,
 for each target ITL. The same run comes first once unmeasured, so that the step-time model knows
-this machine, as it does after a minute of service. Prints one JSON object.
+this machine, as it does after a minute of service. With --cpu-clock one thread computes, and its
+CPU time is the time, for the engine too: neighbours on the same machine then hardly count. Prints
+one JSON object.
 
     python benchmarks/long_prompt.py --targets none 100 75
 """
@@ -15,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -30,22 +33,27 @@ _LONG = 10**6
 """Id of the long sequence."""
 
 
-def run(engine: Engine, *, streams: int, prompt_len: int, idle_steps: int, first: int) -> dict:
+Clock = Callable[[], float]
+
+
+def run(
+    engine: Engine, clock: Clock, *, streams: int, prompt_len: int, idle_steps: int, first: int
+) -> dict:
     """Return the gaps of `streams` decodes without and with a long prompt beside them."""
     endless = SamplingParams(max_tokens=2000, temperature=0.0, ignore_eos=True)
     for seq_id in range(first, first + streams):
         prompt = [1000 + (seq_id * 37 + n) % 20_000 for n in range(64)]
         assert engine.add(Submit(seq_id, prompt, endless)) is None
     last = dict.fromkeys(range(first, first + streams), 0.0)
-    _steps(engine, last, idle_steps // 4)
-    idle = _steps(engine, last, idle_steps)
+    _steps(engine, clock, last, idle_steps // 4)
+    idle = _steps(engine, clock, last, idle_steps)
     prompt = [500 + (first * 53 + n * 7) % 40_000 for n in range(prompt_len)]
-    added = time.monotonic()
+    added = clock()
     assert engine.add(Submit(_LONG + first, prompt, SamplingParams(max_tokens=1))) is None
     steps, beside, missed = [], [], 0
     while True:
         outputs = engine.step()
-        now = time.monotonic()
+        now = clock()
         stats = engine.stats()
         steps.append((stats.last_step_seconds, stats.last_step_tokens - streams))
         ids = {output.seq_id for output in outputs}
@@ -62,19 +70,32 @@ def run(engine: Engine, *, streams: int, prompt_len: int, idle_steps: int, first
         "prompt_steps": len(steps),
         "largest_chunk": max(chunk for _, chunk in steps),
         "median_chunk": statistics.median(chunk for _, chunk in steps),
+        "median_ms_and_chunk_by_quarter": [
+            _medians(steps[len(steps) * part // 4 : len(steps) * (part + 1) // 4])
+            for part in range(4)
+        ],
         "slowest_steps_ms_and_chunks": [
             (round(1000 * seconds), chunk) for seconds, chunk in sorted(steps)[:-6:-1]
         ],
-        "prompt_seconds": round(time.monotonic() - added, 2),
+        "prompt_seconds": round(clock() - added, 2),
     }
 
 
-def _steps(engine: Engine, last: dict[int, float], count: int) -> list[float]:
+def _steps(engine: Engine, clock: Clock, last: dict[int, float], count: int) -> list[float]:
     gaps: list[float] = []
     for _ in range(count):
         ids = {output.seq_id for output in engine.step()}
-        gaps += _gaps(last, ids, time.monotonic())
+        gaps += _gaps(last, ids, clock())
     return gaps
+
+
+def _medians(steps: list[tuple[float, int]]) -> tuple[int, float]:
+    if not steps:
+        return (0, 0)
+    return (
+        round(1000 * statistics.median(seconds for seconds, _ in steps)),
+        statistics.median(chunk for _, chunk in steps),
+    )
 
 
 def _gaps(last: dict[int, float], ids: set[int], now: float) -> list[float]:
@@ -107,16 +128,24 @@ def main() -> None:
     parser.add_argument("--idle-steps", type=int, default=80)
     parser.add_argument("--targets", nargs="+", default=["none", "100"], help="ms, or none")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--cpu-clock", action="store_true", help="one thread, by its CPU time")
     options = parser.parse_args()
     shape = {"streams": options.streams, "prompt_len": options.prompt_len}
+    clock = time.thread_time if options.cpu_clock else time.monotonic
     results = {}
     for target in options.targets:
         target_ms = None if target == "none" else float(target)
-        config = EngineConfig(model=options.model, device=options.device, target_itl_ms=target_ms)
+        config = EngineConfig(
+            model=options.model,
+            device=options.device,
+            target_itl_ms=target_ms,
+            num_threads=1 if options.cpu_clock else None,
+        )
         engine = build_engine(config, lambda name: None)
-        run(engine, **shape, idle_steps=20, first=0)
+        engine._clock = clock
+        run(engine, clock, **shape, idle_steps=20, first=0)
         load_before = os.getloadavg()[0]
-        figures = run(engine, **shape, idle_steps=options.idle_steps, first=100)
+        figures = run(engine, clock, **shape, idle_steps=options.idle_steps, first=100)
         results[target] = {"load_average_before": load_before, **figures}
         print(target, json.dumps(results[target]), file=sys.stderr)
         del engine
@@ -127,6 +156,7 @@ def main() -> None:
                 "cpu": cpu[0].split(":", 1)[1].strip() if cpu else "unknown",
                 "cores": os.cpu_count(),
                 "device": options.device,
+                "clock": clock.__name__,
                 "torch": torch.__version__,
                 "commit": _commit(),
                 "model": options.model,

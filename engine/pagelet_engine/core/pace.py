@@ -6,7 +6,7 @@ from pagelet_engine.core.admission import ServiceRate
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_budget import PromptBudget
 from pagelet_engine.core.step_plan import StepPlan
-from pagelet_engine.core.step_time import StepTimeModel, num_pairs
+from pagelet_engine.core.step_time import StepSize, StepTimeModel
 
 
 class Pace:
@@ -32,8 +32,10 @@ class Pace:
         num_prompt_tokens = sum(item.num_tokens for item in plan.scheduled if item.num_tokens > 1)
         self._rate.observe(num_prompt_tokens, seconds, has_backlog=has_backlog)
         if self._target_itl_s is not None:
-            pairs = sum(num_pairs(item.start, item.num_tokens) for item in plan.scheduled)
-            self._step_time.observe(plan.num_tokens, pairs, seconds)
+            size = StepSize()
+            for item in plan.scheduled:
+                size = size.plus(item.start, item.num_tokens)
+            self._step_time.observe(size, seconds)
 
     def prompt_budget(self, decodes: Collection[Sequence]) -> PromptBudget | None:
         """Return what is left of a step with `decodes` for prompts; None if anything goes."""

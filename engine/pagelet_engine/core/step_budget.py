@@ -6,7 +6,7 @@ to more. A prompt always gets a few tokens, so a target that even decoding alone
 prompts but stops none.
 """
 
-from pagelet_engine.core.step_time import StepTimeModel, num_pairs
+from pagelet_engine.core.step_time import StepSize, StepTimeModel
 
 MIN_PROMPT_TOKENS = 16
 """Prompt tokens in every step that has a prompt, whatever the target."""
@@ -24,14 +24,12 @@ class PromptBudget:
         """
         self._model = model
         self._target_s = target_s / model.spread
-        self._num_tokens = 0
-        self._pairs = 0
+        self._size = StepSize()
         self._num_prompt_tokens = 0
 
     def add(self, start: int, num_tokens: int) -> None:
         """Count tokens [start, start + num_tokens) of a sequence as part of the step."""
-        self._num_tokens += num_tokens
-        self._pairs += num_pairs(start, num_tokens)
+        self._size = self._size.plus(start, num_tokens)
 
     def take_chunk(self, start: int, num_wanted: int) -> int:
         """Add as many of a prompt's next tokens as the time allows, and return how many.
@@ -42,7 +40,7 @@ class PromptBudget:
         """
         floor = min(num_wanted, max(0, MIN_PROMPT_TOKENS - self._num_prompt_tokens))
         # Twice the largest step seen: whatever lies further out, the fit knows nothing about it.
-        known = max(MIN_PROMPT_TOKENS, 2 * self._model.largest_step) - self._num_tokens
+        known = max(MIN_PROMPT_TOKENS, 2 * self._model.largest_step) - self._size.num_tokens
         low, high = floor, max(floor, min(num_wanted, known))
         while low < high:
             middle = (low + high + 1) // 2
@@ -56,5 +54,4 @@ class PromptBudget:
         return low
 
     def _fits(self, start: int, num_tokens: int) -> bool:
-        pairs = self._pairs + num_pairs(start, num_tokens)
-        return self._model.predict(self._num_tokens + num_tokens, pairs) <= self._target_s
+        return self._model.predict(self._size.plus(start, num_tokens)) <= self._target_s
