@@ -268,8 +268,8 @@ async def run(life: Life, scenario: Scenario, point: Point | None) -> Life:
 
 
 _CHOSEN = frozenset({
-    "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "clusterIP",
-    "clusterIPs", "lastTransitionTime", "stepStartedAt", "unreadySince", "until", "data",
+    "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation",
+    "clusterIP", "clusterIPs", "lastTransitionTime", "stepStartedAt", "unreadySince", "until", "data",
     "stringData", "deployment.kubernetes.io/revision",
 })  # fmt: skip
 """Fields that the server chooses, that tell a time, or that are drawn at random."""

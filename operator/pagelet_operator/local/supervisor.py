@@ -30,6 +30,7 @@ from pagelet_operator.local.standing import decision_event, row, serves
 from pagelet_operator.local.steering import Steering
 from pagelet_operator.ports import UnavailableError
 from pagelet_operator.reconcile import reconcile
+from pagelet_operator.senses import NO_SENSES, Senses
 
 TURN_S = 0.25
 """Longest time between two turns: how soon an edited file is noticed."""
@@ -63,6 +64,7 @@ class Supervisor:
         report: Where events and standings go.
         url: Where clients send requests.
         drain_s: Longest wait for requests in flight once told to stop.
+        senses: What a decision sees beside replicas.
         clock: Unix seconds.
 
     Attributes:
@@ -79,6 +81,7 @@ class Supervisor:
         report: Report,
         url: str,
         drain_s: float,
+        senses: Senses = NO_SENSES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._files = files
@@ -88,6 +91,7 @@ class Supervisor:
         self._report = report
         self._url = url
         self._drain_s = drain_s
+        self._senses = senses
         self.steering = Steering(notices.wake, url)
         self._clock = clock
         self._tracked: dict[ModelRef, _Tracked] = {}
@@ -187,6 +191,7 @@ class Supervisor:
                 tracked.state,
                 runtime=self._runtime,
                 now=self._clock(),
+                senses=self._senses,
                 command=self.steering.command(model.ref),
             )
         except UnavailableError as error:

@@ -4,7 +4,9 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +24,14 @@ from pagelet_operator.local.runtime import ProcessRuntime
 from pagelet_operator.local.service import Service
 from pagelet_operator.local.spec_files import SpecFiles
 from pagelet_operator.local.supervisor import Supervisor
+from pagelet_operator.senses import Senses
+from pagelet_operator.telemetry.scrape import Scraper
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
+
+READING_S = 1.0
+"""Between two readings of the metrics: one gateway on the same machine costs a millisecond, and
+a window begins that near to its step."""
 
 
 class AddressError(Exception):
@@ -63,23 +71,35 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
     routes = RouteFile(config.state_dir / "routes.json", keys)
     routes.path.unlink(missing_ok=True)  # an earlier run's: its replicas are gone
     # A key of this run: what an earlier one left running, or told, opens nothing here.
-    keys.make_gateway_key(secrets.token_urlsafe(32).encode())
+    key = secrets.token_urlsafe(32)
+    keys.make_gateway_key(key.encode())
     out = report()
+    notices = Notices()
     try:
         async with HttpProbe() as probe:
-            supervisor = await _supervisor(config, files, routes, port, probe, out)
-            _begin(config, supervisor, out, f"{_url(config.host, port)}/v1")
-            async with control.listening(config.state_dir, supervisor.steering.handle):
-                return await supervisor.run()
+            gateway = _gateway(config, port, routes.path, probe, notices)
+            async with _reading(gateway, key) as telemetry:
+                supervisor = Supervisor(
+                    files=files,
+                    runtime=await _runtime(config, routes, probe, notices),
+                    gateway=gateway,
+                    notices=notices,
+                    report=out,
+                    url=f"{_url(config.host, port)}/v1",
+                    drain_s=config.drain_s,
+                    senses=Senses(telemetry=telemetry),
+                )
+                _begin(config, supervisor, out, f"{_url(config.host, port)}/v1")
+                async with control.listening(config.state_dir, supervisor.steering.handle):
+                    return await supervisor.run()
     finally:
         out.close()
 
 
-async def _supervisor(
-    config: UpConfig, files: SpecFiles, routes: RouteFile, port: int, probe: Probe, out: Report
-) -> Supervisor:
-    notices = Notices()
-    runtime = ProcessRuntime(
+async def _runtime(
+    config: UpConfig, routes: RouteFile, probe: Probe, notices: Notices
+) -> ProcessRuntime:
+    return ProcessRuntime(
         routes=routes,
         log_dir=config.log_dir,
         probe=probe,
@@ -87,15 +107,23 @@ async def _supervisor(
         engine=config.engine or serving(config.state_dir / "gateway-key"),
         gpus=await asyncio.to_thread(visible_gpus, os.environ),
     )
-    return Supervisor(
-        files=files,
-        runtime=runtime,
-        gateway=_gateway(config, port, routes.path, probe, notices),
-        notices=notices,
-        report=out,
-        url=f"{_url(config.host, port)}/v1",
-        drain_s=config.drain_s,
-    )
+
+
+@asynccontextmanager
+async def _reading(gateway: Service, key: str) -> AsyncIterator[Scraper]:
+    """Read the metrics of the gateway and the engines for as long as the context lasts."""
+
+    async def gateways() -> Sequence[str]:
+        return [gateway.endpoint] if gateway.endpoint is not None else []
+
+    scraper = Scraper(gateways, time.time, engine_key=lambda _: key, interval_s=READING_S)
+    async with scraper:
+        reading = asyncio.create_task(scraper.run())
+        try:
+            yield scraper
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
 
 def _begin(config: UpConfig, supervisor: Supervisor, out: Report, url: str) -> None:
