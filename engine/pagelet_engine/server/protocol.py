@@ -180,6 +180,8 @@ class StreamOptions(StrictModel):
     """What a stream carries beside the text."""
 
     include_usage: bool = False
+    include_obfuscation: Literal[False] = False
+    """Padding against readers of packet sizes is not offered; clients that save it say false."""
 
 
 BadWord = Annotated[str, Field(min_length=1, max_length=MAX_BAD_WORD_CHARS)]

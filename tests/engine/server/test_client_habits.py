@@ -77,6 +77,8 @@ def test_log_probabilities_under_a_constraint_are_finite(url):
         {"top_logprobs": -1, "logprobs": True},
         {"prompt_logprobs": -1},
         {"stream_options": {"include_usage": True}},
+        {"stream": True, "stream_options": {"include_obfuscation": True}},
+        {"stream": True, "stream_options": {"continuous_usage_stats": True}},
         {"seed": 2**63},
         {"seed": -(2**63) - 1},
         {"tool_choice": NAMED},
@@ -102,9 +104,9 @@ def test_log_probabilities_under_a_constraint_are_finite(url):
 )
 @pytest.mark.parametrize("streams", [False, True])
 def test_what_cannot_be_served_is_a_400_streamed_or_not(url, fields, streams):
-    if streams and "stream_options" in fields:
-        return
-    reply = chat(url, stream=streams, **fields)
+    if "stream_options" in fields:  # its place depends on `stream` and is given with it
+        streams = fields.get("stream", False)
+    reply = chat(url, **{"stream": streams} | fields)
     assert reply.status == 400, reply.body
     assert isinstance(reply.json["error"]["code"], str)
 
@@ -205,6 +207,7 @@ def test_usage_comes_in_a_chunk_of_its_own_only_where_it_is_asked_for(client):
 
     assert all(usage is None for usage, _ in usages(include_usage=False))
     assert all(usage is None for usage, _ in usages())
+    assert all(usage is None for usage, _ in usages(include_obfuscation=False))
     *before, (last, choices) = usages(include_usage=True)
     assert all(usage is None for usage, _ in before)
     assert choices == []
