@@ -29,6 +29,7 @@ SPEC: dict[str, Any] = {
     "rollout": {
         "steps": [{"weight": 20, "hold": "1s"}, {"weight": 60, "hold": "1s"}],
         "retainStable": "2s",
+        "analysis": {"metrics": []},
     },
 }
 
@@ -167,7 +168,9 @@ def test_a_killed_operator_goes_on_where_it_was_and_a_restart_writes_nothing(
     cluster: Cluster, namespace: str, account: Path, tmp_path: Path
 ) -> None:
     path = f"{MODELS.format(namespace)}/chat"
-    slow = SPEC | {"rollout": {"steps": [{"weight": 20, "hold": "3s"}], "retainStable": "1h"}}
+    steps = [{"weight": 20, "hold": "3s"}]
+    by_time = {"steps": steps, "retainStable": "1h", "analysis": {"metrics": []}}
+    slow = SPEC | {"rollout": by_time}
     with running(account, tmp_path / "first") as operator:
         create(cluster, namespace, "chat", slow)
         first = canary(cluster, path)

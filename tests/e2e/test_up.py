@@ -22,6 +22,7 @@ QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 ROLLOUT = {
     "steps": [{"weight": 20, "hold": "2s"}, {"weight": 60, "hold": "2s"}],
     "retainStable": "1s",
+    "analysis": {"metrics": []},
 }
 
 

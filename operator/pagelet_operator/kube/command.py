@@ -31,6 +31,9 @@ def operator(
     gateway_url: Annotated[
         str, typer.Option(help="Where clients reach the gateway; status.endpoint says it.")
     ] = DEFAULT_GATEWAY_URL,
+    gateway_namespace: Annotated[
+        str, typer.Option(help="Namespace of the gateways' pods, whose metrics judge canaries.")
+    ] = "pagelet-system",
     health_host: Annotated[str, typer.Option(help="Address of the health port.")] = "0.0.0.0",  # noqa: S104
     health_port: Annotated[
         int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")
@@ -54,6 +57,7 @@ def operator(
         kubeconfig=kubeconfig,
         engine_image=engine_image,
         gateway_url=gateway_url,
+        gateway_namespace=gateway_namespace,
         health_host=health_host,
         health_port=health_port,
     )

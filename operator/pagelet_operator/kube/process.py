@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 
 import kopf
@@ -9,9 +10,12 @@ from kubernetes.aio.config import ConfigException
 
 from pagelet_operator.kube import handlers, health
 from pagelet_operator.kube.api import MODEL_DEPLOYMENTS, Api, ApiError, connect, load_configuration
+from pagelet_operator.kube.gateways import GatewayPods
 from pagelet_operator.kube.loop import Controller
 from pagelet_operator.kube.metrics import Metrics
 from pagelet_operator.kube.runtime import KubeRuntime
+from pagelet_operator.senses import Senses
+from pagelet_operator.telemetry.scrape import Scraper
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,8 @@ class Options:
     """Image of engines whose spec names none."""
     gateway_url: str
     """Where clients reach the gateway, as status says it."""
+    gateway_namespace: str
+    """Where the gateways' pods are, whose metrics say what users feel."""
     health_host: str
     """Address of the health port."""
     health_port: int
@@ -53,15 +59,24 @@ async def run(options: Options) -> None:
         await _check(api)
         metrics = Metrics()
         runtime = KubeRuntime(api, engine_image=options.engine_image)
+        scraper = Scraper(GatewayPods(api, options.gateway_namespace), time.time)
         controller = Controller(
-            api, runtime, metrics, namespace=options.namespace, gateway_url=options.gateway_url
+            api,
+            runtime,
+            metrics,
+            namespace=options.namespace,
+            gateway_url=options.gateway_url,
+            senses=Senses(telemetry=scraper),
         )
         try:
-            async with health.serving(
-                controller, metrics, options.health_host, options.health_port
-            ) as port:
+            async with (
+                scraper,
+                health.serving(
+                    controller, metrics, options.health_host, options.health_port
+                ) as port,
+            ):
                 log.info("health port %d", port)
-                await _serve(controller, options)
+                await _serve(controller, scraper, options)
         except OSError as error:
             raise SetupError(
                 f"health port {options.health_port}: {error.strerror}; give another --health-port"
@@ -80,9 +95,9 @@ async def _check(api: Api) -> None:
         )
 
 
-async def _serve(controller: Controller, options: Options) -> None:
-    """Run the loop beside the watches; when one ends, so does the other."""
-    loop = asyncio.create_task(controller.run())
+async def _serve(controller: Controller, scraper: Scraper, options: Options) -> None:
+    """Run the loop and the readings beside the watches; when one ends, so do the others."""
+    loop = asyncio.create_task(_work(controller, scraper))
     stop = asyncio.Event()
     loop.add_done_callback(lambda _: stop.set())
     try:
@@ -103,3 +118,9 @@ async def _serve(controller: Controller, options: Options) -> None:
         await asyncio.gather(loop, return_exceptions=True)
     if not loop.cancelled():
         loop.result()
+
+
+async def _work(controller: Controller, scraper: Scraper) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scraper.run())
+        group.create_task(controller.run())

@@ -18,6 +18,7 @@ SPEC: dict[str, Any] = {
         "steps": [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}],
         "retainStable": "100s",
         "progressDeadline": "60s",
+        "analysis": {"metrics": []},
     },
 }
 DEPLOYMENTS, SERVICES = "apps/v1/deployments", "v1/services"

@@ -51,7 +51,10 @@ async def test_a_rollout_ends_the_same_however_often_requests_or_answers_are_los
         operator.controller = Controller(api, runtime, Metrics(), clock=lambda: operator.now)
         operator.create({
             "model": {"source": "dummy://tiny"},
-            "rollout": {"steps": [{"weight": 50, "hold": "30s"}], "retainStable": "60s"},
+            "rollout": {
+                "steps": [{"weight": 50, "hold": "30s"}], "retainStable": "60s",
+                "analysis": {"metrics": []},
+            },
         })  # fmt: skip
         old = (await turn(operator))["rollout"]["canary"]
         make_ready(cluster, namespace, old)

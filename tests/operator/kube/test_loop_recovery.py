@@ -16,6 +16,7 @@ SPEC: dict[str, Any] = {
     "rollout": {
         "steps": [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}],
         "progressDeadline": "60s",
+        "analysis": {"metrics": []},
     },
 }
 DEPLOYMENTS, SNAPSHOTS = "apps/v1/deployments", "apps/v1/controllerrevisions"

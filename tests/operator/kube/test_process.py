@@ -22,6 +22,7 @@ def options(kubeconfig: Path, port: int = 0) -> Options:
         kubeconfig=str(kubeconfig),
         engine_image="x",
         gateway_url="http://gateway/v1",
+        gateway_namespace="pagelet-system",
         health_host="127.0.0.1",
         health_port=port,
     )

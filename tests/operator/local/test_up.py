@@ -14,7 +14,12 @@ from local_client import chat, opened
 from local_processes import is_alive, until_sync
 from local_up import Up, resource, write
 
-FAST = {"steps": [{"weight": 50, "hold": "500ms"}], "retainStable": "100ms"}
+BY_TIME = {"metrics": []}
+FAST = {
+    "steps": [{"weight": 50, "hold": "500ms"}],
+    "retainStable": "100ms",
+    "analysis": BY_TIME,
+}
 
 
 @pytest.fixture
