@@ -123,8 +123,9 @@ def _ready(outcome: Outcome) -> tuple[str, str, str, str]:
 
 
 def _progressing(outcome: Outcome) -> tuple[str, str, str, str]:
-    moving = outcome.state.phase in (Phase.STARTING, Phase.PROGRESSING)
-    status = "True" if moving else "False"
+    over = outcome.state.phase in (Phase.STABLE, Phase.FAILED)
+    # A pause is no progress: whoever waits for the rollout has to hear that a person is needed.
+    status = "False" if over or outcome.state.paused is not None else "True"
     return "Progressing", status, outcome.decision.reason, outcome.state.message
 
 

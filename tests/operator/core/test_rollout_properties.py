@@ -1,48 +1,125 @@
-"""What holds of every rollout, whatever happens: hypothesis drives spec, replicas and time."""
+"""What holds of every rollout, whatever happens: hypothesis drives spec, world, people and time."""
 
+from dataclasses import replace
 from math import ceil
 
-from hypothesis import settings
+from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from operator_models import POLICY, a_fleet, a_model
-from pagelet_operator.core.model import Role
-from pagelet_operator.core.rollout import Decision, Phase, RolloutState, step
+from pagelet_operator.api.memory import rollout_status
+from pagelet_operator.api.memory import state as remembered
+from pagelet_operator.core.analysis import AnalysisPolicy, Judgement, Verdict
+from pagelet_operator.core.conditions import conditions
+from pagelet_operator.core.model import Capacity, Fleet, Model, Role, Strategy
+from pagelet_operator.core.planning import decide
+from pagelet_operator.core.rollout import (
+    Command,
+    CommandKind,
+    Decision,
+    Observations,
+    Phase,
+    RolloutState,
+    step,
+)
 
 REVISIONS = [f"chat-{letter}" for letter in "abcd"]
 MAX_REPLICAS = 4
+INTERVAL_S = 15.0
+HAS_TRAFFIC = (Phase.PROGRESSING, Phase.AWAITING_APPROVAL, Phase.PROMOTING)
+
+policies = st.builds(
+    replace,
+    st.just(POLICY),
+    steps=st.tuples(*(st.builds(replace, st.just(s), approval=st.booleans()) for s in POLICY.steps))
+    | st.just(POLICY.steps),
+    strategy=st.sampled_from([Strategy.CANARY] * 4 + [Strategy.BLUE_GREEN, Strategy.RECREATE]),
+    capacity=st.sampled_from(Capacity),
+    gated=st.booleans(),
+    analysis=st.none() | st.just(AnalysisPolicy(interval_s=INTERVAL_S, failure_limit=2)),
+)
 
 
 class RolloutMachine(RuleBasedStateMachine):
-    """A world that starts what a decision asks for, slowly and unreliably."""
+    """A world that starts what a decision asks for, slowly and unreliably, and people in it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
         self.target = REVISIONS[0]
         self.replicas = 1
+        self.policy = POLICY
         self.state = RolloutState()
         self.before = RolloutState()
-        self.fleet: dict[str, int] = {}
+        self.ready: dict[str, int] = {}
         self.roles: dict[str, Role] = {}
+        self.planned: dict[str, int] = {}
         self.broken: set[str] = set()
+        self.short: set[str] = set()
+        self.gates: Verdict | None = None
+        self.needed: int | None = None
+        self.commands = 0
+        self.command: Command | None = None
+        self.obeyed = False
+        self.judged: Verdict | None = None
+        self.let_through: set[str] = set()
         self.decision: Decision | None = None
-        self.spec_changed = False
 
-    @initialize()
-    def first_look(self) -> None:
+    @initialize(policy=policies, replicas=st.integers(1, MAX_REPLICAS))
+    def first_look(self, policy, replicas) -> None:
+        self.policy, self.replicas = policy, replicas
         self.reconcile()
+
+    def model(self) -> Model:
+        return a_model(self.target, replicas=self.replicas, rollout=self.policy)
+
+    def fleet(self) -> Fleet:
+        failures = {n.replace("-", "_"): "broken" for n in self.broken & set(self.ready)}
+        fleet = a_fleet(self.ready, self.roles, **failures)
+        return Fleet(
+            {
+                name: replace(item, short="Insufficient nvidia.com/gpu")
+                if name in self.short
+                else item
+                for name, item in fleet.revisions.items()
+            }
+        )
+
+    def observations(self) -> Observations:
+        judgement = None
+        if self.judged is not None:
+            judgement = Judgement(verdict=self.judged, message="because")
+        return Observations(
+            canary=self.state.canary,
+            measured=True,
+            judgement=judgement,
+            judged_at=None if self.judged is None else self.now,
+            gates=self.gates,
+            command=self.command,
+            needed=self.needed,
+        )
 
     def reconcile(self) -> None:
         self.before = self.state
-        failures = {name.replace("-", "_"): "broken" for name in self.broken & set(self.fleet)}
-        self.seen = a_fleet(self.fleet, self.roles, **failures)
-        model = a_model(self.target, replicas=self.replicas)
-        self.decision = step(self.state, model, self.seen, self.now)
+        self.seen, self.sensed = self.fleet(), self.observations()
+        self.model_seen = self.model()
+        self.outcome = decide(self.model_seen, self.state, self.seen, self.now, self.sensed)
+        self.decision = self.outcome.decision
         self.state = self.decision.state
-        self.fleet = {name: self.fleet.get(name, 0) for name in self.decision.roles}
-        self.roles = dict(self.decision.roles)
+        answer = self.state.answer
+        self.obeyed = answer is not None and answer != self.before.answer and answer.accepted
+        if self.obeyed or self.gates is Verdict.PASS:
+            self.let_through.add(self.before.canary or "")
+            self.let_through.add(self.state.canary or "")
+        counts = {item.revision: item.replicas for item in self.outcome.plan.revisions}
+        self.ready = {name: min(self.ready.get(name, 0), n) for name, n in counts.items()}
+        self.roles, self.planned = dict(self.decision.roles), counts
+        self.judged = None
+
+    @rule()
+    def the_operator_restarts(self) -> None:
+        assert remembered(rollout_status(self.state).model_dump(by_alias=True)) == self.state
 
     @rule()
     def memory_is_lost(self) -> None:
@@ -54,7 +131,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @rule()
     def memory_is_lost_and_so_are_the_marks(self) -> None:
-        served = {name for name, ready in self.fleet.items() if ready} - self.broken
+        served = {name for name, ready in self.ready.items() if ready} - self.broken
         self.state, self.roles = RolloutState(), {}
         self.reconcile()
         assert not served or served & set(self.decision.roles)
@@ -71,13 +148,14 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), ready=st.integers(0, MAX_REPLICAS))
     def replicas_come_and_go(self, data: st.DataObject, ready: int) -> None:
-        if self.fleet:
-            self.fleet[data.draw(st.sampled_from(sorted(self.fleet)))] = ready
+        if self.ready:
+            name = data.draw(st.sampled_from(sorted(self.ready)))
+            self.ready[name] = min(ready, self.planned[name])
         self.reconcile()
 
     @rule()
     def all_become_ready(self) -> None:
-        self.fleet = dict.fromkeys(self.fleet, MAX_REPLICAS)
+        self.ready = dict(self.planned)
         self.reconcile()
 
     @rule(revision=st.sampled_from(REVISIONS[1:]))
@@ -85,31 +163,76 @@ class RolloutMachine(RuleBasedStateMachine):
         self.broken.add(revision)
         self.reconcile()
 
+    @rule(revision=st.sampled_from(REVISIONS[1:]))
+    def room_runs_out_or_comes(self, revision: str) -> None:
+        self.short ^= {revision}
+        self.reconcile()
+
+    @rule(needed=st.none() | st.integers(0, MAX_REPLICAS))
+    def the_traffic_changes(self, needed: int | None) -> None:
+        self.needed = needed
+        self.reconcile()
+
+    @rule(verdict=st.none() | st.sampled_from(Verdict))
+    def gates_say(self, verdict: Verdict | None) -> None:
+        self.gates = verdict
+        self.reconcile()
+
+    @rule(verdict=st.sampled_from(Verdict), seconds=st.sampled_from([1.0, INTERVAL_S, 60.0]))
+    def figures_say(self, verdict: Verdict, seconds: float) -> None:
+        self.now += seconds
+        self.judged = verdict
+        self.reconcile()
+
+    @rule(kind=st.sampled_from(CommandKind), meant=st.booleans())
+    def a_person_says(self, kind: CommandKind, meant: bool) -> None:
+        self.commands += 1
+        revision = self.state.canary if meant else None
+        self.command = Command(kind, f"{kind}/{self.commands}", revision)
+        event(kind)
+        self.reconcile()
+        assert self.state.answer is not None
+        assert self.state.answer.token == self.command.token
+        assert self.state.answer.message
+
     @rule(seconds=st.sampled_from([0.1, 5.0, 30.0, 60.0, 300.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
-        self.now += seconds
+        self.now = round(self.now + seconds, 3)
         self.reconcile()
 
     @rule()
-    def a_burst_of_events_changes_nothing_more(self) -> None:
-        self.reconcile()
-        weights, roles = self.decision.weights, self.decision.roles
-        for _ in range(4):
+    def a_burst_of_events_settles(self) -> None:
+        """The world answers at once to what is decided; then more looks change nothing."""
+        for _ in range(3 * MAX_REPLICAS):
+            self.reconcile()
+        weights, roles, plan = self.decision.weights, self.decision.roles, self.outcome.plan
+        for _ in range(3):
             self.reconcile()
             assert (self.decision.weights, self.decision.roles) == (weights, roles)
+            assert self.outcome.plan == plan
 
+    # I1
     @invariant()
     def weights_sum_to_100_once_something_serves(self) -> None:
-        if self.decision is None:
-            return
-        total = sum(self.decision.weights.values())
-        assert total == (100 if self.state.stable else 0)
+        if self.decision is not None:
+            total = sum(self.decision.weights.values())
+            assert total == (100 if self.state.stable else 0)
+            assert all(0 <= weight <= 100 for weight in self.decision.weights.values())
 
     @invariant()
     def whatever_has_traffic_exists(self) -> None:
         if self.decision is not None:
             assert set(self.decision.weights) <= set(self.decision.roles)
 
+    def demanded(self) -> int:
+        """Replicas that all traffic needs, said once more and otherwise."""
+        if self.state.capacity is None:
+            return self.replicas
+        if self.replicas == 1 and self.seen.ready(self.state.stable) == 0:
+            return 0
+        return self.replicas - 1 if self.needed is None else min(self.needed, self.replicas)
+
+    # I2
     @invariant()
     def a_canary_with_traffic_can_carry_it(self) -> None:
         if self.decision is None or self.state.canary is None:
@@ -117,8 +240,34 @@ class RolloutMachine(RuleBasedStateMachine):
         weight = self.decision.weights.get(self.state.canary, 0)
         if weight:
             ready = self.seen.ready(self.state.canary)
-            assert ready >= max(1, ceil(self.replicas * weight / 100))
+            assert ready >= max(1, ceil(self.demanded() * weight / 100))
 
+    # I3
+    @invariant()
+    def a_canarys_weight_falls_only_when_it_cannot_carry_it_or_is_withdrawn(self) -> None:
+        same = self.state.canary is not None and self.state.canary == self.before.canary
+        if self.decision is None or not same or self.before.phase not in HAS_TRAFFIC:
+            return
+        if (self.state.weight or 0) < (self.before.weight or 0):
+            ready = self.seen.ready(self.state.canary)
+            assert ready < max(1, ceil(self.demanded() * self.before.weight / 100))
+
+    # I4
+    @invariant()
+    def stable_keeps_the_replicas_for_its_share(self) -> None:
+        recreates = self.policy.strategy is Strategy.RECREATE
+        if self.decision is None or self.state.canary is None or self.state.stable is None:
+            return
+        planned, weight = self.planned[self.state.stable], self.state.weight or 0
+        if self.state.capacity is None:
+            assert planned == (0 if recreates else self.replicas)
+            return
+        assert planned >= ceil(self.demanded() * max(0, 99 - weight) / 100)
+        if self.state.capacity is Capacity.BORROW and weight < 100:
+            assert planned >= 1
+        assert planned + self.planned[self.state.canary] <= self.replicas
+
+    # I5
     @invariant()
     def there_is_at_most_one_stable_and_one_canary(self) -> None:
         if self.decision is None:
@@ -126,6 +275,84 @@ class RolloutMachine(RuleBasedStateMachine):
         roles = list(self.decision.roles.values())
         assert roles.count(Role.STABLE) <= 1
         assert roles.count(Role.CANARY) <= 1
+
+    # I6
+    @invariant()
+    def a_new_canary_starts_at_the_first_step_and_nothing_else_is_promoted(self) -> None:
+        if self.decision is None or self.state.canary in (None, self.before.canary):
+            return
+        assert self.state.step == 0 or self.obeyed
+        assert self.before.stable in (self.state.stable, None) or self.state.stable is None
+        assert self.state.paused is None or self.obeyed
+
+    # I7
+    @invariant()
+    def what_was_withdrawn_stays_away_until_somebody_says_otherwise(self) -> None:
+        if self.decision is not None and self.state.failed is not None:
+            assert self.state.failed == self.target
+            assert self.state.canary is None
+            assert self.decision.roles.get(self.state.failed) in (None, Role.RETIRED)
+
+    # I9
+    @invariant()
+    def a_step_is_left_only_by_a_pass_after_its_hold_or_by_command(self) -> None:
+        if self.decision is None or self.before.canary is None or self.obeyed:
+            return
+        advanced = self.state.canary == self.before.canary and self.state.step > self.before.step
+        promoting = self.state.phase is Phase.PROMOTING is not self.before.phase
+        promoted = self.decision.reason == "Promoted" and self.before.phase is Phase.PROGRESSING
+        if not (advanced or promoting or promoted) or self.policy.strategy is not Strategy.CANARY:
+            return
+        if self.policy.analysis is None or self.before.phase not in HAS_TRAFFIC:
+            return
+        if self.state.capacity is Capacity.IN_PLACE and self.replicas == 1:
+            return
+        newest = self.sensed.judgement.verdict if self.sensed.judgement else None
+        known = self.before.assessment.verdict if self.before.assessment else None
+        assert Verdict.PASS in (newest, known)
+        assert self.before.paused is None
+
+    @invariant()
+    def only_looks_that_say_fail_withdraw(self) -> None:
+        if self.decision is not None and self.decision.reason == "AnalysisFailed":
+            earlier = self.before.assessment.failures if self.before.assessment else 0
+            assert earlier >= 1
+            assert earlier >= 2 or self.sensed.judgement.verdict is Verdict.FAIL
+
+    @invariant()
+    def a_gated_canary_meets_no_user_before_its_gates_are_passed(self) -> None:
+        if self.decision is None or not self.policy.gated or self.state.canary is None:
+            return
+        if self.state.stable is not None and self.decision.weights[self.state.canary]:
+            assert self.state.canary in self.let_through
+
+    @invariant()
+    def a_pause_freezes_the_step(self) -> None:
+        if self.decision is None or self.before.paused is None or self.state.paused is None:
+            return
+        assert self.state.step == self.before.step
+        assert (self.state.weight or 0) <= (self.before.weight or 0)
+        assert self.decision.reason != "ProgressDeadlineExceeded"
+
+    # I10
+    @invariant()
+    def the_route_is_what_was_decided(self) -> None:
+        if self.decision is None:
+            return
+        routed = {item["name"]: item["weight"] for item in self.outcome.plan.traffic["revisions"]}
+        assert {name: weight for name, weight in routed.items() if weight} == {
+            name: weight for name, weight in self.decision.weights.items() if weight
+        }
+
+    # I12
+    @invariant()
+    def conditions_do_not_contradict_each_other(self) -> None:
+        if self.decision is None:
+            return
+        found = conditions(self.outcome, self.model_seen.generation, (), self.now)
+        said = {item.type: item.status for item in found}
+        assert not (said["Stalled"] == "True" and said["Progressing"] == "True")
+        assert {item.observed_generation for item in found} == {self.model_seen.generation}
 
     @invariant()
     def a_revision_has_one_role(self) -> None:
@@ -181,20 +408,18 @@ class RolloutMachine(RuleBasedStateMachine):
         """Sleeping until `wake_at` misses nothing."""
         if self.decision is None:
             return
-        wake = self.decision.wake_at
-        until = self.now + 1e6 if wake is None else wake - 1e-3
+        model, fleet, seen = self.model(), self.fleet(), self.observations()
+        settled = step(self.state, model, fleet, self.now, seen)
+        for _ in range(3 * MAX_REPLICAS):
+            settled = step(settled.state, model, fleet, self.now, seen)
+        until = self.now + 1e6 if settled.wake_at is None else settled.wake_at - 1e-3
         if until <= self.now:
             return
-        model = a_model(self.target, replicas=self.replicas)
-        broken = {name.replace("-", "_"): "broken" for name in self.broken & set(self.fleet)}
-        fleet = a_fleet(self.fleet, self.roles, **broken)
-        settled = step(self.state, model, fleet, self.now)
-        until = min(until, (settled.wake_at or until) - 1e-3)
-        later = step(settled.state, model, fleet, max(self.now, until))
+        later = step(settled.state, model, fleet, until, seen)
         assert (later.weights, later.roles) == (settled.weights, settled.roles)
 
 
-RolloutMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+RolloutMachine.TestCase.settings = settings(max_examples=500, stateful_step_count=40, deadline=None)
 TestRollout = RolloutMachine.TestCase
 
 
