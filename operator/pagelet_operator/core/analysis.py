@@ -6,22 +6,19 @@
     Error          nothing could be measured; only the source of the figures says so
 
 No data is Inconclusive, whatever the rules. A canary is looked at again and again with a window
-that grows, and every look is another chance to fail by accident. So look number k may err with
-a k(k+1)-th part of `FAIL_RISK` only; the parts sum to the whole (Bonferroni's inequality over
-all looks and metrics, whatever their dependence).
+that grows, and every look is another chance to fail by accident. Looks at nearly the same data
+err together, so the chance is spent per doubling of the window: the j-th may err with a
+j(j+1)-th part of it, and the parts sum to the whole (stitching, as in Howard, Ramdas, McAuliffe
+and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", 2021). That the
+looks within one doubling, and `failure_limit` of them in a row, stay below is not proven but
+simulated: benchmarks/rollout_simulation.py.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pagelet_operator.core.measure import (
-    RATES,
-    Estimate,
-    Metric,
-    estimate,
-    shown,
-    stored,
-)
+from pagelet_operator.core.allowance import Limit, absolute, harm, relative
+from pagelet_operator.core.measure import Estimate, Metric, estimate, shown, stored
 from pagelet_operator.core.window import Profile, Window
 
 FAIL_RISK = 0.01
@@ -31,9 +28,6 @@ together; `failure_limit` looks in a row make it smaller."""
 PASS_RISK = 0.1
 """Chance per look and bound that a harmful canary seems within what is allowed. Larger than the
 risk of failing: a pass at one step is not the last word, and small samples should move on."""
-
-QUEUE_SLACK = 1.0
-"""Waiting sequences by which a canary's queue may always exceed the stable's: one is noise."""
 
 
 class Verdict(StrEnum):
@@ -70,10 +64,10 @@ class Rule:
 
 
 DEFAULT_RULES = (
-    Rule(metric=Metric.ERROR_RATE, change_percent=3.0),
-    Rule(metric=Metric.TIMEOUT_RATE, change_percent=3.0),
-    Rule(metric=Metric.TTFT_P50, change_percent=60.0),
-    Rule(metric=Metric.ITL_P50, change_percent=50.0),
+    Rule(metric=Metric.ERROR_RATE, change_percent=1.0),
+    Rule(metric=Metric.TIMEOUT_RATE, change_percent=1.0),
+    Rule(metric=Metric.TTFT_P50, change_percent=40.0),
+    Rule(metric=Metric.ITL_P50, change_percent=20.0),
     Rule(metric=Metric.TTFT_P95, change_percent=100.0, required=False),
     Rule(metric=Metric.ITL_P95, change_percent=100.0, required=False),
 )
@@ -118,17 +112,6 @@ class Judgement:
     until: float | None = None
     requests: int = 0
     """The canary's, in the window."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    """What a metric may be, in terms of harm: more is worse."""
-
-    to_fail: float | None
-    """A harm that is surely above this fails; None where nothing can."""
-    to_pass: float
-    """A harm that is surely below this passes."""
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +162,8 @@ def unmeasured(message: str) -> Judgement:
 
 def fail_risk(policy: AnalysisPolicy, span_s: float) -> float:
     """Return the chance of a false Fail that one metric has in a look at a window this long."""
-    look = max(1, int(span_s / policy.interval_s))
-    return FAIL_RISK / (max(1, len(policy.metrics)) * look * (look + 1))
+    doubling = max(1, int(span_s / policy.interval_s)).bit_length()
+    return FAIL_RISK / (max(1, len(policy.metrics)) * doubling * (doubling + 1))
 
 
 def _judgement(
@@ -207,12 +190,11 @@ def _judge(
         return MetricJudgement(metric=rule.metric, verdict=Verdict.INCONCLUSIVE, message=text)
     stable = _Both(_baseline(rule.metric, baseline, risk / 2),
                    _baseline(rule.metric, baseline, PASS_RISK))  # fmt: skip
-    limits = _limits(rule, stable)
+    limits = _limits(rule, stable, canary.span_s)
     if limits is None:
         verdict, text = Verdict.INCONCLUSIVE, "nothing was measured of stable to compare with"
     else:
-        harm = _harm(rule.metric, strict), _harm(rule.metric, loose)
-        verdict, text = _worst(*harm, limits)
+        verdict, text = _worst(harm(rule.metric, strict), harm(rule.metric, loose), limits)
     return MetricJudgement(
         metric=rule.metric,
         verdict=verdict,
@@ -222,13 +204,13 @@ def _judge(
     )
 
 
-def _worst(strict: Estimate, loose: Estimate, limits: tuple[_Limit, ...]) -> tuple[Verdict, str]:
+def _worst(strict: Estimate, loose: Estimate, limits: tuple[Limit, ...]) -> tuple[Verdict, str]:
     found = [(_compare(strict, loose, limit), limit.text) for limit in limits]
     order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
     return min(found, key=lambda item: order.index(item[0]))
 
 
-def _compare(strict: Estimate, loose: Estimate, limit: _Limit) -> Verdict:
+def _compare(strict: Estimate, loose: Estimate, limit: Limit) -> Verdict:
     if limit.to_fail is not None and strict.low > limit.to_fail:
         return Verdict.FAIL
     # A lower value of the canary itself must not fail to pass for want of a bound above.
@@ -237,57 +219,20 @@ def _compare(strict: Estimate, loose: Estimate, limit: _Limit) -> Verdict:
     return Verdict.INCONCLUSIVE
 
 
-def _limits(rule: Rule, stable: _Both) -> tuple[_Limit, ...] | None:
+def _limits(rule: Rule, stable: _Both, span_s: float) -> tuple[Limit, ...] | None:
     """Return every limit of a rule; None where one of them cannot be known."""
     limits = []
     if rule.limit is not None:
-        harm = _harm_of(rule.metric, rule.limit)
-        limits.append(_Limit(harm, harm, f"allowed {shown(rule.metric, rule.limit)}"))
+        limits.append(absolute(rule.metric, rule.limit))
     if rule.change_percent is not None:
         if stable.strict is None or stable.loose is None:
             return None
-        strict, loose = _harm(rule.metric, stable.strict), _harm(rule.metric, stable.loose)
-        limits.append(_relative(rule, strict, loose))
+        bounds = stable.strict, stable.loose
+        limits.append(relative(rule.metric, rule.change_percent, *bounds, span_s))
     return tuple(limits)
-
-
-def _relative(rule: Rule, strict: Estimate, loose: Estimate) -> _Limit:
-    value = shown(rule.metric, _harm_of(rule.metric, loose.value))
-    allowed = shown(rule.metric, _harm_of(rule.metric, _worsened(rule, loose.value)))
-    return _Limit(
-        to_fail=None if strict.high is None else _worsened(rule, strict.high),
-        to_pass=_worsened(rule, loose.low),
-        text=f"stable has {value}, allowed is {allowed}",
-    )
-
-
-def _worsened(rule: Rule, harm: float) -> float:
-    """Return a harm made worse by what the rule allows."""
-    change = rule.change_percent or 0.0
-    if rule.metric in RATES:
-        return harm + change
-    if rule.metric is Metric.TOKENS_PER_SECOND:
-        return harm / max(1e-9, 1.0 - change / 100)
-    slack = QUEUE_SLACK if rule.metric is Metric.QUEUE_DEPTH else 0.0
-    return harm * (1.0 + change / 100) + slack
 
 
 def _baseline(metric: Metric, baseline: Window | Profile | None, risk: float) -> Estimate | None:
     if isinstance(baseline, Profile):
         return stored(metric, baseline)
     return None if baseline is None else estimate(metric, baseline, risk)
-
-
-def _harm(metric: Metric, found: Estimate) -> Estimate:
-    """Return an estimate of which more is worse: seconds per token in place of its inverse."""
-    if metric is not Metric.TOKENS_PER_SECOND:
-        return found
-    harm = _harm_of(metric, found.value)
-    return Estimate(harm, harm, harm)
-
-
-def _harm_of(metric: Metric, value: float) -> float:
-    """Turn a value into harm, or back."""
-    if metric is not Metric.TOKENS_PER_SECOND:
-        return value
-    return 1.0 / value if value > 0 else float("inf")

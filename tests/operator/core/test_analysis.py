@@ -171,11 +171,25 @@ def test_an_error_is_the_sources_and_never_a_look():
     )
 
 
-def test_the_risks_of_all_looks_and_metrics_sum_to_the_whole():
-    policy = DEFAULT
-    total = sum(fail_risk(policy, look * policy.interval_s) for look in range(1, 10_000))
-    assert 0.99 * FAIL_RISK < total * len(policy.metrics) <= FAIL_RISK
-    assert fail_risk(policy, 0.0) == fail_risk(policy, policy.interval_s)
+def test_the_risks_of_all_doublings_and_metrics_sum_to_the_whole():
+    spans = [DEFAULT.interval_s * 2**doubling for doubling in range(1000)]
+    total = sum(fail_risk(DEFAULT, span) for span in spans) * len(DEFAULT.metrics)
+    assert 0.99 * FAIL_RISK < total <= FAIL_RISK
+    assert fail_risk(DEFAULT, 0.0) == fail_risk(DEFAULT, DEFAULT.interval_s)
+
+
+def test_a_latency_must_stay_worse_for_longer_than_a_moment():
+    policy = of(Metric.ITL_P50, change=20)
+    worse = a_window(itl=0.028)
+    assert judge(policy, worse, a_window()).verdict is Verdict.INCONCLUSIVE
+    later = replace(worse, until=1200.0)
+    assert judge(policy, later, a_window()).verdict is Verdict.FAIL
+
+
+def test_a_rate_passes_up_to_a_margin_that_few_requests_can_show():
+    policy = of(Metric.ERROR_RATE, change=1)
+    assert judge(policy, a_window(80), a_window()).verdict is Verdict.PASS
+    assert judge(policy, a_window(70), a_window()).verdict is Verdict.INCONCLUSIVE
 
 
 windows = st.builds(
