@@ -29,17 +29,17 @@ async def run_probes(
     """
     ends_s = time.monotonic() + limit_s
     outcomes: list[Outcome] = []
-    num_lost = 0
+    num_lost, last_asked = 0, ""
     for probe in probes:
         if num_lost >= _MAX_LOST:
-            finding = untestable(f"the endpoint answers nothing since {outcomes[-1].probe.id}")
+            finding = untestable(f"the endpoint answers nothing since {last_asked}")
             outcome = Outcome(probe=probe, finding=finding)
         elif time.monotonic() > ends_s:
             finding = untestable(f"the check's {limit_s:g} s were over")
             outcome = Outcome(probe=probe, finding=finding)
         else:
             outcome = await run_probe(wire, target, probe)
-            num_lost = _lost(outcome, num_lost)
+            num_lost, last_asked = _lost(outcome, num_lost), probe.id
         outcomes.append(outcome)
         on_outcome(outcome)
     return tuple(outcomes)
