@@ -66,7 +66,7 @@ class Rule:
 DEFAULT_RULES = (
     Rule(metric=Metric.ERROR_RATE, change_percent=1.0),
     Rule(metric=Metric.TIMEOUT_RATE, change_percent=1.0),
-    Rule(metric=Metric.TTFT_P50, change_percent=40.0),
+    Rule(metric=Metric.TTFT_P50, change_percent=25.0),
     Rule(metric=Metric.ITL_P50, change_percent=20.0),
     Rule(metric=Metric.TTFT_P95, change_percent=100.0, required=False),
     Rule(metric=Metric.ITL_P95, change_percent=100.0, required=False),
