@@ -33,15 +33,22 @@ def told_by_gateway(caller: Caller, headers: Mapping[bytes, bytes]) -> Caller | 
         return caller
     tenant = headers.get(TENANT_HEADER)
     told = as_tenant(caller, None if tenant is None else tenant.decode("utf-8", "replace"))
+    if tenant is not None and told is caller:
+        # Served as the gateway itself, all misnamed tenants would share one prefix cache.
+        return _malformed(TENANT_HEADER, "1 to 64 letters, digits, or any of . _ : -")
     given: dict[str, Any] = {}
     for name, (field, read, rule) in _FIELDS.items():
         if name not in headers:
             continue
         value = read(headers[name])
         if value is None:
-            return ErrorReply(400, f"{name.decode()} must be {rule}.", "invalid_gateway_header")
+            return _malformed(name, rule)
         given[field] = value
     return replace(told, **given)
+
+
+def _malformed(name: bytes, rule: str) -> ErrorReply:
+    return ErrorReply(400, f"{name.decode()} must be {rule}.", "invalid_gateway_header")
 
 
 def _weight(raw: bytes) -> float | None:

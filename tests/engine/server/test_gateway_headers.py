@@ -47,6 +47,14 @@ def test_a_malformed_value_of_the_gateway_is_refused_by_name(name, value):
     assert reply.message.startswith(name.decode())
 
 
+@pytest.mark.parametrize("tenant", [b"", b"acme/eu", b"a b", b"a\n", b"\xc3\xa9", b"x" * 65])
+def test_a_tenant_that_cannot_be_told_from_others_is_refused_not_pooled(tenant):
+    reply = told_by_gateway(GATEWAY, {b"x-pagelet-tenant": tenant})
+    assert isinstance(reply, ErrorReply)
+    assert (reply.status, reply.code) == (400, "invalid_gateway_header")
+    assert reply.message.startswith("x-pagelet-tenant")
+
+
 @given(st.sampled_from(sorted(NAMES)), st.binary(max_size=12))
 def test_any_value_is_read_within_its_bounds_or_refused(name, value):
     told = told_by_gateway(GATEWAY, {name: value})
