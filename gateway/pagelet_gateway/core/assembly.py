@@ -5,7 +5,7 @@ could be, with the addresses and keys of now, and takes nothing away from the ot
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -80,8 +80,34 @@ def assemble(
                 models[name], owners[name] = found.route, resource.title
         if said:
             problems[resource.title] = said
-    ordered = {name: models[name] for name in sorted(models)}
+    ordered = {name: _at_home(models[name], owners, problems) for name in sorted(models)}
     return Assembly(RouteTable(models=MappingProxyType(ordered)), good, problems)
+
+
+def _at_home(
+    route: ModelRoute, owners: Mapping[str, str], problems: dict[str, tuple[str, ...]]
+) -> ModelRoute:
+    """Leave out links to models of other namespaces, which would let past their tenants' keys.
+
+    Links name models as clients do, so a ModelDeployment that lost its name to an older one
+    elsewhere would lead there.
+    """
+    home = _namespace(route.resource)
+    named = {
+        link.model or "": owners.get(link.model or "", route.resource) for link in route.fallback
+    }
+    abroad = {name: owner for name, owner in named.items() if _namespace(owner) != home}
+    if not abroad:
+        return route
+    said = (f"fallback {name!r} is {abroad[name]} of another namespace" for name in abroad)
+    problems[route.resource] = (*problems.get(route.resource, ()), *said)
+    return replace(
+        route, fallback=tuple(link for link in route.fallback if link.model not in abroad)
+    )
+
+
+def _namespace(title: str) -> str:
+    return title.partition("/")[0]
 
 
 def _understand(

@@ -123,6 +123,17 @@ def test_the_oldest_resource_has_the_name():
     assert found.problems == {"ns/a": ("the model name 'chat' belongs to ns/b, which is older",)}
 
 
+def test_a_fallback_leads_to_no_model_of_another_namespace():
+    theirs = replace(resource("chat", traffic()), namespace="theirs")
+    decoy = resource("decoy", traffic("chat"), "2026-01-02T00:00:00Z")
+    links = [{"model": "chat"}, {"model": "near"}, {"model": "gone"}]
+    front = resource("front", traffic("front", fallback=links))
+    found = assemble([theirs, decoy, front, resource("near", traffic("near"))], [], {})
+    assert found.table.models["chat"].resource == "theirs/chat"
+    assert [link.model for link in found.table.models["front"].fallback] == ["near", "gone"]
+    assert found.problems["ns/front"] == ("fallback 'chat' is theirs/chat of another namespace",)
+
+
 def test_a_status_cannot_speak_for_another_resource():
     said = traffic() | {"resource": "theirs/chat"}
     assert assemble([resource("chat", said)], [], {}).table.models["chat"].resource == "ns/chat"
