@@ -56,6 +56,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._num_head_bytes > MAX_HEAD_BYTES:
             self._refuse(b"431 Request Header Fields Too Large")
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP; in the middle of an answer nothing can be said."""
+        self._refuse(b"400 Bad Request")
+
     def on_message_begin(self) -> None:
         """Let the application cut this connection: a full one cannot be closed politely."""
         super().on_message_begin()
@@ -92,6 +96,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether no request of this connection is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def _has_begun_to_answer(self) -> bool:
+        # With pipelined requests `cycle` is the last of them, and an earlier one is answered.
+        return not self.is_idle and (bool(self.pipeline) or self.cycle.response_started)
+
     def _evict_one(self) -> bool:
         for other in self.connections:
             if other is not self and isinstance(other, BoundedProtocol) and other.is_idle:
@@ -109,13 +118,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self._patience = None
 
     def _give_up(self) -> None:
-        if self._num_head_bytes:
+        if not self.is_idle:
+            self._await_head()  # What comes early, such as an empty line, costs no stream its end.
+        elif self._num_head_bytes:
             self._refuse(b"408 Request Timeout")
         else:
             self.transport.close()
 
     def _refuse(self, status: bytes, headers: bytes = b"") -> None:
-        if not self.transport.is_closing():
+        self._stop_waiting()
+        if self._has_begun_to_answer:
+            self.transport.abort()  # A status line would get into the answer being written.
+        elif not self.transport.is_closing():
             self.transport.write(
                 b"HTTP/1.1 " + status + b"\r\n" + headers + b"content-length: 0\r\n"
                 b"connection: close\r\n\r\n"

@@ -133,7 +133,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._patience = None
 
     def _give_up(self) -> None:
-        if self._num_unread:
+        if not self.is_idle:
+            self._await_head()  # What comes early, such as an empty line, costs no stream its end.
+        elif self._num_unread:
             self._refuse(b"408 Request Timeout")
         else:
             self.transport.close()

@@ -1,5 +1,6 @@
 """Raw sockets: heads without end, heads too large, and too many connections."""
 
+import contextlib
 import http.client
 import socket
 from urllib.parse import urlsplit
@@ -179,6 +180,43 @@ def test_a_head_that_trickles_is_cut_off(capped):
         wire.sendall(OK)
         assert status_of(wire.recv(4096)) == 408
         assert wire.recv(1) == b""
+
+
+ASK = b'{"model":"echo","prompt":"a b c d","max_tokens":40,"stream":true}'
+STREAMING = (
+    b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\n\r\n" % len(ASK)
+) + ASK
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """A server that takes two seconds for an answer and allows one for a head."""
+    monkeypatch.setattr("server_process.ECHO_SERVER", CAPPED)
+    with echo_server("--step-seconds", "0.05") as server:
+        yield server.wait_ready()
+
+
+@pytest.mark.parametrize(
+    ("early", "ends_well"),
+    [
+        (OK + b"x: " + b"a" * 2 * MAX_HEAD_BYTES, False),
+        (b"\x00\x01 garbage\r\n\r\n", False),
+        (b"\r\n", True),
+        (OK, True),
+    ],
+    ids=["a head without end", "garbage", "an empty line", "half a head"],
+)
+def test_what_comes_during_an_answer_does_not_get_into_it(unhurried, early, ends_well):
+    with connect(unhurried) as wire:
+        wire.sendall(STREAMING)
+        answer = wire.recv(65536)
+        wire.sendall(early)
+        with contextlib.suppress(ConnectionResetError):
+            while not answer.endswith(b"0\r\n\r\n") and (part := wire.recv(65536)):
+                answer += part
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert (b"[DONE]" in answer) is ends_well
 
 
 def test_descriptors_bound_the_connections(monkeypatch):

@@ -227,6 +227,22 @@ async def test_heads_and_bodies_that_trickle_end_in_time_beside_a_sound_stream(t
             assert gateway.stop() == 0
 
 
+@pytest.mark.parametrize("early", [b"\r\n", b"GET /livez HTTP/1.1\r\n"])
+async def test_what_a_client_sends_early_does_not_end_its_stream(tmp_path, session, early):
+    async with Upstream(streams(*"abcdefgh", pause_s=0.3)) as engine:
+        with GatewayProcess(tmp_path, "--head-timeout", "1") as gateway:
+            gateway.apply(model("m", {"m-1": (100, [engine.url])}))
+            ask = b'{"model": "m", "stream": true}'
+            port = int(gateway.url.rpartition(":")[2])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(LINE + sized(ask) + b"\r\n" + ask)
+            await reader.readuntil(b"data:")
+            writer.write(early)
+            async with asyncio.timeout(WAIT_S):
+                assert b"HTTP/1.1" not in await reader.readuntil(b"[DONE]")
+            writer.transport.abort()
+
+
 HEAD_BEGUN = b"GET /livez HTTP/1.1\r\nhost: a\r\nx: "
 
 
