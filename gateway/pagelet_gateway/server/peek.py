@@ -28,6 +28,7 @@ class _Body(msgspec.Struct, frozen=True):
     n: Any = None
     messages: msgspec.Raw = msgspec.Raw()
     prompt: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.Raw()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Peek:
     prompt: bytes = b""
     """JSON of `messages` (else of `prompt`) as sent, its first `PREFIX_BYTES`."""
     num_prompt_bytes: int = 0
-    """Size of all of it."""
+    """Size of all that the model may read: messages, prompt and tools, whichever the path takes."""
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -107,7 +108,9 @@ def _summary(seen: _Body) -> Peek:
         max_tokens=_count(asked),
         num_choices=_count(seen.n) or 1,
         prompt=raw,
-        num_prompt_bytes=len(memoryview(seen.messages or seen.prompt)),
+        num_prompt_bytes=sum(
+            len(memoryview(part)) for part in (seen.messages, seen.prompt, seen.tools)
+        ),
     )
 
 

@@ -79,10 +79,17 @@ def test_what_is_asked_for_is_read_and_wrong_types_count_as_absent(fields, seen)
 
 def test_the_prompt_is_at_hand_as_sent_up_to_a_bound():
     found = peek(b'{"model":"m","prompt": "p\\u0061",\n"messages" : [ {"a":1} ] }')
-    assert (found.prompt, found.num_prompt_bytes) == (b'[ {"a":1} ]', 11)
+    assert (found.prompt, found.num_prompt_bytes) == (b'[ {"a":1} ]', 11 + len(b'"p\\u0061"'))
     assert peek(b'{"model":"m","prompt":"pq"}').prompt == b'"pq"'
     long = peek(b'{"model":"m","prompt":"' + b"x" * 100_000 + b'"}')
     assert (len(long.prompt), long.num_prompt_bytes) == (PREFIX_BYTES, 100_002)
+
+
+def test_no_part_of_what_the_model_may_read_hides_another():
+    """Who leaves a stream early is charged by these bytes."""
+    for said in ({"messages": [], "prompt": "a" * 998}, {"prompt": "", "tools": ["a" * 994]}):
+        found = peek(json.dumps({"model": "m"} | said, separators=(",", ":")).encode())
+        assert found.num_prompt_bytes >= 1000
 
 
 def turns(*roles: str, content: str = "hello, [{wörld}]") -> list[dict[str, str]]:
