@@ -34,6 +34,12 @@ def operator(
     gateway_namespace: Annotated[
         str, typer.Option(help="Namespace of the gateways' pods, whose metrics judge canaries.")
     ] = "pagelet-system",
+    prometheus_url: Annotated[
+        str | None,
+        typer.Option(
+            help="A Prometheus server that reads the gateways. Default: they are read here."
+        ),
+    ] = None,
     health_host: Annotated[str, typer.Option(help="Address of the health port.")] = "0.0.0.0",  # noqa: S104
     health_port: Annotated[
         int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")
@@ -58,6 +64,7 @@ def operator(
         engine_image=engine_image,
         gateway_url=gateway_url,
         gateway_namespace=gateway_namespace,
+        prometheus_url=prometheus_url,
         health_host=health_host,
         health_port=health_port,
     )

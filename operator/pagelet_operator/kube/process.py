@@ -15,9 +15,12 @@ from pagelet_operator.kube.loop import Controller
 from pagelet_operator.kube.metrics import Metrics
 from pagelet_operator.kube.runtime import KubeRuntime
 from pagelet_operator.senses import Senses
+from pagelet_operator.telemetry.prometheus import PrometheusTelemetry
 from pagelet_operator.telemetry.scrape import Scraper
 
 log = logging.getLogger(__name__)
+
+_Source = Scraper | PrometheusTelemetry
 
 
 class SetupError(Exception):
@@ -38,6 +41,8 @@ class Options:
     """Where clients reach the gateway, as status says it."""
     gateway_namespace: str
     """Where the gateways' pods are, whose metrics say what users feel."""
+    prometheus_url: str | None = None
+    """A Prometheus server that reads the gateways; None to read them here."""
     health_host: str
     """Address of the health port."""
     health_port: int
@@ -59,28 +64,34 @@ async def run(options: Options) -> None:
         await _check(api)
         metrics = Metrics()
         runtime = KubeRuntime(api, engine_image=options.engine_image)
-        scraper = Scraper(GatewayPods(api, options.gateway_namespace), time.time)
+        source = _source(api, options)
         controller = Controller(
             api,
             runtime,
             metrics,
             namespace=options.namespace,
             gateway_url=options.gateway_url,
-            senses=Senses(telemetry=scraper),
+            senses=Senses(telemetry=source),
         )
         try:
             async with (
-                scraper,
+                source,
                 health.serving(
                     controller, metrics, options.health_host, options.health_port
                 ) as port,
             ):
                 log.info("health port %d", port)
-                await _serve(controller, scraper, options)
+                await _serve(controller, source, options)
         except OSError as error:
             raise SetupError(
                 f"health port {options.health_port}: {error.strerror}; give another --health-port"
             ) from error
+
+
+def _source(api: Api, options: Options) -> _Source:
+    if options.prometheus_url is not None:
+        return PrometheusTelemetry(options.prometheus_url, time.time)
+    return Scraper(GatewayPods(api, options.gateway_namespace), time.time)
 
 
 async def _check(api: Api) -> None:
@@ -95,9 +106,9 @@ async def _check(api: Api) -> None:
         )
 
 
-async def _serve(controller: Controller, scraper: Scraper, options: Options) -> None:
+async def _serve(controller: Controller, source: _Source, options: Options) -> None:
     """Run the loop and the readings beside the watches; when one ends, so do the others."""
-    loop = asyncio.create_task(_work(controller, scraper))
+    loop = asyncio.create_task(_work(controller, source))
     stop = asyncio.Event()
     loop.add_done_callback(lambda _: stop.set())
     try:
@@ -120,7 +131,7 @@ async def _serve(controller: Controller, scraper: Scraper, options: Options) -> 
         loop.result()
 
 
-async def _work(controller: Controller, scraper: Scraper) -> None:
+async def _work(controller: Controller, source: _Source) -> None:
     async with asyncio.TaskGroup() as group:
-        group.create_task(scraper.run())
+        group.create_task(source.run())
         group.create_task(controller.run())

@@ -70,8 +70,9 @@ def _default(schema: Schema, default: Any, required: bool) -> str:
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{key}: {item}" for key, item in value.items())
-    return str(value)
+        said = {key: item for key, item in value.items() if item is not None}
+        return " ".join(f"{key}: {_inline(item)}" for key, item in said.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _type(schema: Schema) -> str:

@@ -5,6 +5,7 @@ there. Resets are found in the samples; a series that began after its process di
 Two instant queries per look: https://prometheus.io/docs/prometheus/latest/querying/api/
 """
 
+import asyncio
 import json
 import math
 from collections import defaultdict
@@ -61,6 +62,10 @@ class PrometheusTelemetry:
     async def __aexit__(self, *_: object) -> None:
         assert self._session is not None
         await self._session.close()
+
+    async def run(self) -> None:
+        """Wait until cancelled: the server reads by itself."""
+        await asyncio.Event().wait()
 
     async def windows(self, model: Model, fleet: Fleet, since: float) -> Mapping[str, Window]:
         """See `ports.Telemetry`."""
