@@ -92,6 +92,17 @@ async def test_a_second_request_goes_over_the_first_ones_connection():
     assert [exchange.is_reused for exchange in found] == [False, True]
 
 
+async def test_a_request_brings_the_key_or_one_that_cannot_be_right():
+    done = Script([b"{}"], content_type=JSON)
+    _, server = await exchanged(done)
+    assert f"Authorization: Bearer {KEY}\r\n" in server.headers[0]
+    wrong = Request(path=POST.path, body=POST.body, wrong_key=True, headers={"X-Note": "a"})
+    _, server = await exchanged(done, request=wrong)
+    assert KEY not in server.headers[0]
+    assert "Authorization: Bearer " in server.headers[0]
+    assert "X-Note: a\r\n" in server.headers[0]
+
+
 async def test_a_redirect_is_shown_and_not_followed():
     (found,), server = await exchanged(
         Script([b""], status=302, content_type=JSON, location="/elsewhere")
