@@ -104,6 +104,7 @@ def test_a_canary_without_room_borrows_step_by_step_until_it_has_everything():
         decision = step(decision.state, model, fleet, now, seen)
         planned = {**planned, **decision.replicas}
         weights.append(decision.weights[B])
+        assert weights[-1] <= affordable(fleet.ready(B), 3), "traffic before capacity"
         assert sum(decision.replicas.values()) <= 4
         assert now < 1000, weights
     assert weights == sorted(weights)

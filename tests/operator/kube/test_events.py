@@ -73,3 +73,19 @@ def test_a_write_that_fails_is_told_once_and_as_a_warning() -> None:
     assert found is not None
     assert (found["reason"], found["note"], found["type"]) == ("WriteFailed", "a quota", "Warning")
     assert decision_event(RESOURCE, after, after, 0.0) is None
+
+
+def test_a_refused_command_is_told_once_with_the_reason() -> None:
+    answer = {"token": "resume/1", "accepted": False, "message": "it is not paused"}
+    after = status("Holding", command=answer)
+    found = decision_event(RESOURCE, status("Holding"), after, 0.0)
+    assert found is not None
+    assert (found["reason"], found["note"]) == ("CommandRefused", "resume/1: it is not paused")
+    assert found["type"] == "Warning"
+    assert decision_event(RESOURCE, after, after, 0.0) is None
+
+
+def test_a_pause_for_a_reason_that_was_there_before_is_a_decision_of_its_own() -> None:
+    waiting = status("Inconclusive")
+    assert reason(waiting, status("Inconclusive", paused={"since": "x"})) == "Inconclusive"
+    assert reason(status("Holding"), waiting) == "Inconclusive"

@@ -107,3 +107,33 @@ def test_what_works_now_or_is_not_the_engine_has_not_failed() -> None:
 def test_nothing_is_known_of_a_world_without_owner() -> None:
     empty: dict[Any, Any] = {CONTROLLER_REVISIONS: {}, DEPLOYMENTS: {}, SERVICES: {}}
     assert World(None, empty, ()).fleet().revisions == {}
+
+
+def short(*pods: dict[str, Any], conditions: list[dict[str, Any]] | None = None) -> str | None:
+    found = world(*pods)
+    found.children[DEPLOYMENTS]["chat-a"]["status"] = {"conditions": conditions or []}
+    return found.fleet().revisions["chat-a"].short
+
+
+def unscheduled(message: str, reason: str = "Unschedulable") -> dict[str, Any]:
+    said = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    return a_pod(conditions=[said], podIP=None)
+
+
+def test_pods_that_no_node_has_room_for_lack_room_in_the_schedulers_words() -> None:
+    said = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    assert short(unscheduled(said)) == said
+    assert short(a_pod()) is None
+
+
+def test_pods_that_wait_for_anything_else_do_not() -> None:
+    assert short(unscheduled("0/3 nodes are available: 3 node(s) had untolerated taint")) is None
+    assert short(unscheduled("Insufficient cpu", reason="SchedulingGated")) is None
+
+
+def test_a_quota_lacks_room_and_a_policy_does_not() -> None:
+    failed = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+    quota = 'pods "x" is forbidden: exceeded quota: gpus, requested: pods=1, used: pods=2'
+    assert short(conditions=[failed | {"message": quota}]) == quota
+    assert short(conditions=[failed | {"message": quota, "status": "False"}]) is None
+    assert short(conditions=[failed | {"message": "denied by policy"}]) is None
