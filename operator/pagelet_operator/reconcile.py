@@ -6,7 +6,7 @@ from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome, decide
 from pagelet_operator.core.rollout import Command, RolloutState
 from pagelet_operator.ports import IncompleteError, Runtime
-from pagelet_operator.senses import NO_SENSES, Senses, sense
+from pagelet_operator.senses import NO_SENSES, Senses, measure, sense
 
 
 async def reconcile(
@@ -17,6 +17,7 @@ async def reconcile(
     now: float,
     senses: Senses = NO_SENSES,
     command: Command | None = None,
+    figures_since: float | None = None,
 ) -> Outcome:
     """Take one step towards what `model` asks for.
 
@@ -31,6 +32,7 @@ async def reconcile(
         now: Unix seconds.
         senses: What else is looked at.
         command: The last command that a person gave; one that was answered does nothing.
+        figures_since: Since when to measure for reports (Unix seconds); None for not at all.
 
     Raises:
         UnavailableError: The runtime did not answer. Call again later.
@@ -38,6 +40,9 @@ async def reconcile(
     fleet = await runtime.observe(model.ref)
     seen = await sense(senses, model, state, fleet, now, command=command)
     outcome = decide(model, state, fleet, now, seen)
+    if figures_since is not None:
+        windows = await measure(senses, model, fleet, figures_since)
+        outcome = replace(outcome, windows=windows)
     try:
         await runtime.apply(model, outcome.plan)
     except IncompleteError as error:

@@ -4,15 +4,14 @@ Asked anew at every look. What does not answer says so in the verdict, and never
 readiness, deadlines and commands count without figures, too.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pagelet_operator.core.analysis import Baseline, Judgement, judge, unmeasured
 from pagelet_operator.core.model import Fleet, Model
 from pagelet_operator.core.rollout import Command, Observations, RolloutState, look_at
-from pagelet_operator.core.window import Profile
+from pagelet_operator.core.window import Profile, Window
 from pagelet_operator.ports import Telemetry, TelemetryError
-
-NO_TELEMETRY = "this operator reads no figures"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,25 +49,35 @@ async def sense(
         profile: Stable's stored figures, for `baseline: Fixed`.
     """
     due = look_at(state, model.rollout)
-    if due is None or now < due:
-        return Observations(canary=state.canary, command=command)
+    measured = senses.telemetry is not None
+    if senses.telemetry is None or due is None or now < due:
+        return Observations(canary=state.canary, measured=measured, command=command)
     return Observations(
         canary=state.canary,
-        judgement=await _judgement(senses, model, state, fleet, profile),
+        measured=measured,
+        judgement=await _judgement(senses.telemetry, model, state, fleet, profile),
         judged_at=now,
         command=command,
     )
 
 
+async def measure(senses: Senses, model: Model, fleet: Fleet, since: float) -> Mapping[str, Window]:
+    """Return what was measured of each revision since then; nothing where nobody can say."""
+    if senses.telemetry is None:
+        return {}
+    try:
+        return await senses.telemetry.windows(model, fleet, since)
+    except TelemetryError:
+        return {}  # Judgements say why; figures are only shown.
+
+
 async def _judgement(
-    senses: Senses, model: Model, state: RolloutState, fleet: Fleet, profile: Profile | None
+    telemetry: Telemetry, model: Model, state: RolloutState, fleet: Fleet, profile: Profile | None
 ) -> Judgement:
     policy = model.rollout.analysis
     assert policy is not None, "look_at has no due time without an analysis"
-    if senses.telemetry is None:
-        return unmeasured(NO_TELEMETRY)
     try:
-        windows = await senses.telemetry.windows(model, fleet, state.step_started_at)
+        windows = await telemetry.windows(model, fleet, state.step_started_at)
     except TelemetryError as error:
         return unmeasured(str(error))
     concurrent = windows.get(state.stable or "")

@@ -53,8 +53,12 @@ async def test_between_two_looks_nobody_is_asked_and_commands_are_heard():
 
 async def test_a_source_that_does_not_answer_is_an_error_and_never_a_verdict_on_the_canary():
     assert (await seen_at(110.0, Figures())).judgement.verdict is Verdict.ERROR
+
+
+async def test_a_world_that_measures_nothing_says_so_and_one_that_does_says_so_at_every_look():
     blind = await sense(NO_SENSES, the_model(), STATE, FLEET, 110.0)
-    assert blind.judgement.verdict is Verdict.ERROR
+    assert (blind.measured, blind.judgement) == (False, None)
+    assert [(await seen_at(now, Figures())).measured for now in (109.0, 110.0)] == [True, True]
 
 
 async def test_a_canary_nobody_asked_is_inconclusive():

@@ -4,6 +4,7 @@ Started from the binaries in KUBEBUILDER_ASSETS, on loopback and free ports, wit
 temporary folder. There is no node: nothing starts pods, so tests set pod status themselves.
 """
 
+import functools
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from ssl import CERT_NONE, create_default_context
+from ssl import CERT_NONE, PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any
 
 START_TIMEOUT_S = 90.0
@@ -139,14 +140,21 @@ def request(
     if body is not None:
         call.add_header("Content-Type", kind)
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    context = create_default_context()
-    context.check_hostname, context.verify_mode = False, CERT_NONE
+    context = _trusting()
     try:
         with urllib.request.urlopen(call, data, timeout=30, context=context) as answer:
             return answer.status, _decoded(answer.read())
     except urllib.error.HTTPError as error:
         with error:
             return error.code, _decoded(error.read())
+
+
+@functools.cache
+def _trusting() -> SSLContext:
+    """One for all requests: to read the system's certificates costs more than a request."""
+    context = SSLContext(PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, CERT_NONE
+    return context
 
 
 @contextmanager

@@ -229,7 +229,9 @@ class Life:
 
     def end_state(self) -> str:
         """Everything the operator made and said, without times and what the server chose."""
-        return json.dumps([_bare(item) for item in self._objects()], sort_keys=True, indent=1)
+        found = [_bare(item) for item in self._objects()]
+        text = json.dumps(found, sort_keys=True, indent=1)
+        return text.replace(f'"{self.ref}"', '"NAMESPACE/NAME"')
 
     def _objects(self) -> list[dict[str, Any]]:
         found = []
@@ -269,8 +271,8 @@ async def run(life: Life, scenario: Scenario, point: Point | None) -> Life:
 
 _CHOSEN = frozenset({
     "namespace", "uid", "resourceVersion", "creationTimestamp", "managedFields", "generation",
-    "clusterIP", "clusterIPs", "lastTransitionTime", "stepStartedAt", "unreadySince", "until", "data",
-    "stringData", "deployment.kubernetes.io/revision",
+    "clusterIP", "clusterIPs", "lastTransitionTime", "stepStartedAt", "unreadySince", "until",
+    "data", "stringData", "deployment.kubernetes.io/revision",
 })  # fmt: skip
 """Fields that the server chooses, that tell a time, or that are drawn at random."""
 

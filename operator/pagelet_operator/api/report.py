@@ -1,13 +1,21 @@
 """Status as the API server stores it: written from an outcome, read back as memory."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pagelet_operator.api import memory
 from pagelet_operator.api.memory import rfc3339, unix
-from pagelet_operator.api.status import Condition, ModelDeploymentStatus, RevisionStatus
+from pagelet_operator.api.status import (
+    Condition,
+    FiguresStatus,
+    ModelDeploymentStatus,
+    RevisionFigures,
+    RevisionStatus,
+)
 from pagelet_operator.api.traffic_status import TrafficStatus
 from pagelet_operator.core import conditions as core
+from pagelet_operator.core.figures import REFRESH_S, figures
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.core.rollout import RolloutState
@@ -75,6 +83,7 @@ def status(
             canary=_revision(state.canary, outcome),
             traffic=TrafficStatus.model_validate(_traffic(outcome, gateway_key)),
             rollout=memory.rollout_status(state),
+            figures=_figures(outcome, before, now),
             endpoint=endpoint if state.stable else None,
             selector=selector,
             replicas=sum(item.replicas for item in outcome.plan.revisions),
@@ -98,6 +107,33 @@ def rejected_status(
         "observedGeneration": generation,
         "conditions": [*said["conditions"], *_foreign(before)],
     }
+
+
+def figures_due(stored: Mapping[str, Any] | None, now: float) -> bool:
+    """Return whether the stored figures are old enough to be looked at anew."""
+    found = memory.part(FiguresStatus, (stored or {}).get("figures"))
+    measured_at = None if found is None else unix(found.measured_at)
+    return measured_at is None or now >= measured_at + REFRESH_S
+
+
+def _figures(
+    outcome: Outcome, before: Mapping[str, Any] | None, now: float
+) -> FiguresStatus | None:
+    """Return what was just measured; else what was stored, of revisions that still exist."""
+    if outcome.windows:
+        measured = [RevisionFigures(**asdict(item)) for item in figures(outcome.windows)]
+        measured_at = rfc3339(now)
+    else:
+        stored = memory.part(FiguresStatus, (before or {}).get("figures"))
+        if stored is None:
+            return None
+        measured = [item for item in (stored.stable, stored.canary) if item is not None]
+        measured_at = stored.measured_at
+    found = {item.revision: item for item in measured}
+    stable, canary = (
+        found.get(name or "") for name in (outcome.state.stable, outcome.state.canary)
+    )
+    return FiguresStatus(measured_at=measured_at, stable=stable, canary=canary)
 
 
 def _traffic(outcome: Outcome, gateway_key: tuple[str, str] | None) -> dict[str, Any]:

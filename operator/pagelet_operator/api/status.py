@@ -53,6 +53,29 @@ class RevisionStatus(StatusModel):
     ready_replicas: int = Field(description="Replicas that answer now.")
 
 
+class RevisionFigures(StatusModel):
+    """What users felt of one revision in the minute before `measuredAt`."""
+
+    revision: str = Field(description="Name of the revision.")
+    requests: int = Field(description="Requests that ended.")
+    errors: int = Field(description="Of those: 5xx, no answer, broken off, or out of time.")
+    ttft_p99: str | None = Field(
+        default=None, alias="ttftP99", description="p99 time to the first token."
+    )
+    itl_p99: str | None = Field(
+        default=None, alias="itlP99", description="p99 time between tokens."
+    )
+    queue: str | None = Field(default=None, description="Waiting requests per replica, mean.")
+
+
+class FiguresStatus(StatusModel):
+    """What users feel, looked at once a minute; decides nothing."""
+
+    measured_at: Time = Field(description="When.")
+    stable: RevisionFigures | None = Field(default=None, description="Of the revision that serves.")
+    canary: RevisionFigures | None = Field(default=None, description="Of the revision on trial.")
+
+
 class RetainedStatus(StatusModel):
     """A revision kept without traffic."""
 
@@ -147,6 +170,9 @@ class ModelDeploymentStatus(StatusModel):
         default=None, description="This model's entry of the route table."
     )
     rollout: RolloutStatus | None = Field(default=None, description="Where the rollout stands.")
+    figures: FiguresStatus | None = Field(
+        default=None, description="What users feel of each revision."
+    )
     endpoint: str | None = Field(
         default=None,
         description="Base URL of the gateway that serves the model inside the cluster.",

@@ -4,11 +4,13 @@
 carries out.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pagelet_operator.core.model import Fleet, Model, Plan, RevisionPlan, Role
 from pagelet_operator.core.rollout import UNSEEN, Decision, Observations, RolloutState, step
 from pagelet_operator.core.traffic import route
+from pagelet_operator.core.window import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,8 @@ class Outcome:
     """The observation it was decided on, for status."""
     seen: Observations = UNSEEN
     """What else was known, for reports."""
+    windows: Mapping[str, Window] | None = None
+    """What was measured lately by revision, for reports; None where it was not looked at."""
     trouble: str | None = None
     """Why a part of the plan could not be carried out, or None."""
 

@@ -133,6 +133,8 @@ def _columns() -> list[dict[str, Any]]:
         ("Stable", "string", ".status.stable.revision", 0, "The revision that serves."),
         ("Canary", "string", ".status.canary.revision", 0, "The revision on trial."),
         ("Weight", "integer", ".status.canary.weight", 0, "The canary's share, percent."),
+        ("p99 TTFT", "string", ".status.figures.stable.ttftP99", 0, "Of the stable revision."),
+        ("Queue", "string", ".status.figures.stable.queue", 1, "Of the stable revision, mean."),
         ("Replicas", "integer", ".status.replicas", 0, "Replicas of all revisions."),
         ("Phase", "string", ".status.rollout.phase", 0, "Where the rollout stands."),
         ("Age", "date", ".metadata.creationTimestamp", 0, "Time since it was created."),

@@ -14,6 +14,7 @@ from typing import Any
 from pagelet_operator.api import report
 from pagelet_operator.api.resource import InvalidResourceError, parse, to_model
 from pagelet_operator.api.traffic_policy import named_models
+from pagelet_operator.core.figures import SPAN_S
 from pagelet_operator.core.model import Model, ModelRef
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.core.rollout import Command, parse_command
@@ -162,6 +163,7 @@ class Controller:
                 now=now,
                 senses=self._senses,
                 command=_command(live),
+                figures_since=now - SPAN_S if report.figures_due(before, now) else None,
             )
         except (InvalidResourceError, NameTakenError) as error:
             after = report.rejected_status(str(error), live["metadata"]["generation"], before, now)

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from pagelet_operator.local.report import Event, Row, plain_line
+from pagelet_operator.api.standing import Standing
+from pagelet_operator.local.report import Event, plain_line
+from pagelet_operator.standing_table import table
 
 _ALARMING = ("Failed", "Refused", "Restarting", "NotReady", "Deadline", "Unavailable")
 
@@ -19,7 +20,7 @@ class LiveReport:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._rows: tuple[Row, ...] = ()
+        self._rows: tuple[Standing, ...] = ()
         self._live = Live(console=console, auto_refresh=False)
         self._live.start()
 
@@ -30,7 +31,7 @@ class LiveReport:
         with suppress(OSError):  # the terminal is gone; serving ends in order, or goes on
             self._console.print(Text(plain_line(event, datetime.now(UTC)), style=style))
 
-    def rows(self, rows: Sequence[Row]) -> None:
+    def rows(self, rows: Sequence[Standing]) -> None:
         """Redraw the table if it changed."""
         if tuple(rows) != self._rows:
             self._rows = tuple(rows)
@@ -41,21 +42,3 @@ class LiveReport:
         """Leave the last table standing and give the terminal back."""
         with suppress(OSError):
             self._live.stop()
-
-
-def table(rows: Sequence[Row]) -> Table:
-    """Return the standings as a rich table."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("MODEL", "PHASE", "STABLE", "CANARY", "WEIGHT", "READY", "MESSAGE"):
-        drawn.add_column(heading, no_wrap=heading != "MESSAGE")
-    for row in rows:
-        drawn.add_row(
-            row.model,
-            row.phase,
-            row.stable or "-",
-            row.canary or "-",
-            f"{row.weight} %" if row.canary else "-",
-            f"{row.ready}/{row.replicas}",
-            Text(row.message),
-        )
-    return drawn

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Protocol, TextIO
 
+from pagelet_operator.api.standing import Standing
+
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -24,21 +26,6 @@ class Event:
     """More for machines: phase, stable, canary, weights, replicas."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """How one model stands."""
-
-    model: str
-    phase: str
-    stable: str | None
-    canary: str | None
-    weight: int
-    """The canary's share of requests, percent."""
-    ready: int
-    replicas: int
-    message: str
-
-
 class Report(Protocol):
     """Where events and standings go. Never raises for a reader who has left."""
 
@@ -46,7 +33,7 @@ class Report(Protocol):
         """Tell of an event, once."""
         ...
 
-    def rows(self, rows: Sequence[Row]) -> None:
+    def rows(self, rows: Sequence[Standing]) -> None:
         """Tell how all models stand; called often, with the same rows as well."""
         ...
 
@@ -71,7 +58,7 @@ class LineReport:
         except OSError:
             _discard(self._out)  # the reader has left; serving goes on
 
-    def rows(self, rows: Sequence[Row]) -> None:
+    def rows(self, rows: Sequence[Standing]) -> None:
         """Say nothing: every change of a row comes with an event."""
 
     def close(self) -> None:

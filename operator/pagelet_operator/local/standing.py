@@ -1,8 +1,10 @@
 """How one model stands, in the words of the report. Pure."""
 
+from pagelet_operator.api.report import status
+from pagelet_operator.api.standing import Standing, standings
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome
-from pagelet_operator.local.report import Event, Row
+from pagelet_operator.local.report import Event
 
 
 def serves(outcome: Outcome) -> bool:
@@ -29,16 +31,7 @@ def decision_event(model: Model, outcome: Outcome) -> Event:
     )
 
 
-def row(model: Model, outcome: Outcome) -> Row:
-    """Return the model's row of the table."""
-    state = outcome.state
-    return Row(
-        model=model.ref.name,
-        phase=state.phase.value,
-        stable=state.stable,
-        canary=state.canary,
-        weight=outcome.decision.weights.get(state.canary or "", 0),
-        ready=sum(item.ready for item in outcome.fleet.revisions.values()),
-        replicas=sum(item.replicas for item in outcome.plan.revisions),
-        message=state.message,
-    )
+def standing_lines(model: Model, outcome: Outcome, now: float) -> tuple[Standing, ...]:
+    """Return the model's lines of the table."""
+    said = status(model, outcome, before=None, endpoint=None, selector=None, now=now)
+    return standings(model.ref.name, said)

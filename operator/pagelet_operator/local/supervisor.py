@@ -17,7 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pagelet_operator.api.resource import InvalidResourceError, to_model
+from pagelet_operator.api.standing import Standing
 from pagelet_operator.core.conditions import without
+from pagelet_operator.core.figures import SPAN_S
 from pagelet_operator.core.model import Model, ModelRef
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.core.rollout import RolloutState
@@ -26,7 +28,7 @@ from pagelet_operator.local.report import Event, Report
 from pagelet_operator.local.runtime import SETTLE_S, ProcessRuntime
 from pagelet_operator.local.service import KILL_MARGIN_S, Service
 from pagelet_operator.local.spec_files import Resources, SpecFiles
-from pagelet_operator.local.standing import decision_event, row, serves
+from pagelet_operator.local.standing import decision_event, serves, standing_lines
 from pagelet_operator.local.steering import Steering
 from pagelet_operator.ports import UnavailableError
 from pagelet_operator.reconcile import reconcile
@@ -193,6 +195,7 @@ class Supervisor:
                 now=self._clock(),
                 senses=self._senses,
                 command=self.steering.command(model.ref),
+                figures_since=self._clock() - SPAN_S,
             )
         except UnavailableError as error:
             if tracked.trouble != str(error):
@@ -210,7 +213,7 @@ class Supervisor:
         """Report notices, decisions that changed, standings, and who serves at last."""
         for reason, sentence in self._notices.take():
             self._report.event(Event(reason=reason, message=sentence))
-        rows = []
+        rows: list[Standing] = []
         for tracked in self._tracked.values():
             if tracked.outcome is None:
                 continue
@@ -218,7 +221,7 @@ class Supervisor:
             if tracked.said is None or tracked.said.details != event.details:
                 tracked.said = event
                 self._report.event(event)
-            rows.append(row(tracked.model, tracked.outcome))
+            rows += standing_lines(tracked.model, tracked.outcome, self._clock())
         self._report.rows(rows)
         self._announce()
 

@@ -1,11 +1,14 @@
 """Status is the operator's memory: what is written is read back, or a restart would change it."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from operator_models import a_fleet, a_model
 from pagelet_operator.api.report import (
     conditions_from_status,
+    figures_due,
     rejected_status,
     state_from_status,
     status,
@@ -21,6 +24,7 @@ from pagelet_operator.core.rollout import (
     Retained,
     RolloutState,
 )
+from pagelet_operator.core.window import Histogram, Window
 
 names = st.sampled_from(["chat-a", "chat-b", "chat-c"])
 times = st.floats(0, 2e9).map(lambda value: round(value, 3))
@@ -112,3 +116,30 @@ def test_a_refused_spec_keeps_traffic_and_memory():
     assert after["observedGeneration"] == 9
     accepted = next(c for c in after["conditions"] if c["type"] == "Accepted")
     assert (accepted["status"], accepted["message"]) == ("False", "spec.engine: no")
+
+
+def test_figures_are_stored_kept_for_a_minute_and_follow_a_promotion():
+    windows = {
+        "chat-a": Window(since=0.0, until=60.0, requests=9, errors=1, timeouts=1),
+        "chat-b": Window(since=0.0, until=60.0, requests=2, ttft=Histogram((1.0,), (2, 0))),
+    }
+    fleet = a_fleet({"chat-a": 1, "chat-b": 1})
+    on_trial = decide(a_model("chat-b"), RolloutState(stable="chat-a"), fleet, 1000.0)
+    options = {"endpoint": None, "selector": None}
+    first = status(
+        a_model("chat-b"), replace(on_trial, windows=windows), before=None, now=1000.0, **options
+    )
+    said = first["figures"]
+    assert (said["stable"]["requests"], said["stable"]["errors"]) == (9, 2)
+    assert said["canary"]["ttftP99"] == "990 ms"
+    assert not figures_due(first, 1059.0)
+    assert figures_due(first, 1060.0)
+    done = decide(a_model("chat-b"), RolloutState(stable="chat-b"), fleet, 1010.0)
+    later = status(a_model("chat-b"), done, before=first, now=1010.0, **options)
+    assert later["figures"] == {"measuredAt": said["measuredAt"], "stable": said["canary"]}
+
+
+def test_without_figures_there_are_none_and_they_are_due():
+    _, stored = write(RolloutState())
+    assert "figures" not in stored
+    assert figures_due(stored, 0.0)
