@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 _LIST_TIMEOUT_S = 10.0
 
+_PER_MILLE = 1000
+"""Shares are summed in whole thousandths, so that ten times 0.1 is one GPU."""
+
 
 def visible_gpus(env: Mapping[str, str]) -> tuple[str, ...]:
     """Return names of GPUs that CUDA_VISIBLE_DEVICES understands; empty for a CPU machine.
@@ -35,7 +38,18 @@ def parse_listing(text: str) -> tuple[str, ...]:
     return tuple(rest.rstrip(") ") for _, found, rest in lines if found)
 
 
-def least_used(gpus: Sequence[str], in_use: Iterable[str]) -> str | None:
-    """Return the GPU with the fewest engines, the first of them; None without GPUs."""
-    counts = Counter(in_use)
-    return min(gpus, key=lambda gpu: counts[gpu], default=None)
+def roomiest(gpus: Sequence[str], in_use: Iterable[tuple[str, float]], share: float) -> str | None:
+    """Return the GPU with the most memory left, the first of them; None if it is not enough.
+
+    Args:
+        gpus: Their names.
+        in_use: GPU and share of its memory, of each engine that runs or still ends.
+        share: What the next engine takes of one GPU's memory, a ratio.
+    """
+    used: Counter[str] = Counter()
+    for gpu, taken in in_use:
+        used[gpu] += round(taken * _PER_MILLE)
+    chosen = min(gpus, key=lambda gpu: used[gpu], default=None)
+    if chosen is None or used[chosen] + round(share * _PER_MILLE) > _PER_MILLE:
+        return None
+    return chosen

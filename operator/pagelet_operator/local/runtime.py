@@ -10,6 +10,7 @@ from typing import Any
 
 from pagelet_operator.api.resource import template_spec
 from pagelet_operator.api.secrets import Secrets
+from pagelet_operator.api.spec import ModelDeploymentSpec
 from pagelet_operator.core.model import (
     Fleet,
     Model,
@@ -20,7 +21,7 @@ from pagelet_operator.core.model import (
     Role,
     Template,
 )
-from pagelet_operator.local.devices import least_used
+from pagelet_operator.local.devices import roomiest
 from pagelet_operator.local.engine_command import EngineCommand, serve
 from pagelet_operator.local.probe import Probe
 from pagelet_operator.local.process import Command
@@ -50,6 +51,8 @@ load 3). An engine that has its cores to itself loses 15 % by it (benchmarks/LOG
 class _Replica:
     service: Service
     gpu: str | None
+    gpu_share: float
+    """Of that GPU's memory, a ratio."""
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class _Revision:
     role: Role | None = None
     """As of the last plan."""
     replicas: list[_Replica] = field(default_factory=list)
+    short: str | None = None
+    """What the replicas lack that could not be started, as of the last `apply`."""
     started: int = 0
     """Replicas ever started: numbers the next one, so that no two share a log."""
 
@@ -73,7 +78,7 @@ class ProcessRuntime:
         probe: How to ask a replica whether it is ready.
         listener: Told of what happens to replicas, as a CamelCase reason and a sentence.
         engine: What to run as a replica.
-        gpus: GPUs to share out, one per replica; empty for none.
+        gpus: GPUs to share out, one per replica, as far as their memory goes; empty for none.
         env: Environment that replicas inherit; None for this process' own.
         settle_s: Between a new route table and the end of what it no longer names.
         restart_delay: Seconds before a replica starts again after so many exits in a row.
@@ -163,19 +168,28 @@ class ProcessRuntime:
         revision = revisions.setdefault(item.revision, _Revision(item.template))
         revision.role = item.role
         missing = max(0, item.replicas - len(revision.replicas))
-        for _ in range(missing):
-            revision.replicas.append(self._replica(model, item, revision))
+        revision.short = None
+        for started in range(missing):
+            replica = self._replica(model, item, revision)
+            if replica is None:
+                return started
+            revision.replicas.append(replica)
         return missing
 
-    def _replica(self, model: Model, item: RevisionPlan, revision: _Revision) -> _Replica:
+    def _replica(self, model: Model, item: RevisionPlan, revision: _Revision) -> _Replica | None:
+        """Start a replica; None, and `revision.short` says why, where no GPU has room for it."""
         spec = template_spec(item.template)
         env = {**SHARED_CORES, **self._env, **{var.name: var.value for var in spec.pod.env}}
-        gpu = None
-        if spec.engine.device != "cpu" and not any(
-            var.name == "CUDA_VISIBLE_DEVICES" for var in spec.pod.env
-        ):
-            gpu = least_used(self._gpus, [r.gpu for r in self._all() if r.gpu])
-        if gpu is not None:
+        gpu, share = None, spec.engine.gpu_memory_fraction
+        if self._chooses_gpu(spec):
+            in_use = [(r.gpu, r.gpu_share) for r in self._all() if r.gpu]
+            gpu = roomiest(self._gpus, in_use, share)
+            if gpu is None:
+                revision.short = (
+                    f"none of {len(self._gpus)} GPUs has {share:.0%} of its memory left "
+                    f"(engine.gpuMemoryFraction)"
+                )
+                return None
             env["CUDA_VISIBLE_DEVICES"] = gpu
         name = f"{item.revision}-{revision.started}"
         revision.started += 1
@@ -191,7 +205,12 @@ class ProcessRuntime:
             restart_delay=self._restart_delay,
         )
         service.start()
-        return _Replica(service, gpu)
+        return _Replica(service, gpu, share)
+
+    def _chooses_gpu(self, spec: ModelDeploymentSpec) -> bool:
+        """Whether an engine gets one of our GPUs: not on a CPU, nor where its user chose."""
+        chosen = any(var.name == "CUDA_VISIBLE_DEVICES" for var in spec.pod.env)
+        return bool(self._gpus) and spec.engine.device != "cpu" and not chosen
 
     def _publish(self) -> bool:
         try:
@@ -253,4 +272,5 @@ def _observed(name: str, revision: _Revision) -> RevisionFleet:
         role=revision.role,
         endpoints=tuple(sorted(s.endpoint for s in services if s.endpoint is not None)),
         failure=next((s.failure for s in services if s.failure is not None), None),
+        short=revision.short,
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from operator_models import POLICY, a_fleet, a_model
 from pagelet_operator.core.capacity import affordable, carriers, choose, demand, divide
 from pagelet_operator.core.model import Capacity, Fleet
-from pagelet_operator.core.rollout import Observations, Phase, RolloutState, step
+from pagelet_operator.core.rollout import DRAIN_S, Observations, Phase, RolloutState, step
 
 A, B = "chat-a", "chat-b"
 AUTO, SURGE, BORROW, IN_PLACE = Capacity
@@ -110,6 +110,9 @@ def test_a_canary_without_room_borrows_step_by_step_until_it_has_everything():
     assert weights == sorted(weights)
     assert {5, 25, 50, 100} <= set(weights)
     assert decision.state.stable == B
+    (gone,) = decision.state.retained
+    assert not gone.proven, "nothing is left to go back to"
+    assert gone.until == now + DRAIN_S
 
 
 def test_the_blocker_is_named_and_the_deadline_withdraws_the_canary():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagelet_operator.local.devices import least_used, parse_listing, visible_gpus
+from pagelet_operator.local.devices import parse_listing, roomiest, visible_gpus
 
 LISTING = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-11111111-aaaa)
@@ -42,15 +42,21 @@ def test_without_a_driver_there_is_no_gpu(tmp_path, monkeypatch):
     assert visible_gpus({}) == ()
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=1, unique=True), st.integers(0, 40))
-def test_engines_spread_evenly(gpus, engines):
+@given(
+    st.lists(st.sampled_from("abc"), min_size=1, unique=True),
+    st.integers(0, 40),
+    st.sampled_from([0.1, 0.3, 0.5, 0.9]),
+)
+def test_engines_spread_evenly_and_no_gpu_is_given_out_twice_over(gpus, engines, share):
     given_out = []
     for _ in range(engines):
-        given_out.append(least_used(gpus, given_out))
+        chosen = roomiest(gpus, [(gpu, share) for gpu in given_out], share)
+        assert (chosen is None) == (len(given_out) == len(gpus) * int(1 / share + 1e-9))
+        given_out += [chosen] if chosen else []
     counts = Counter(dict.fromkeys(gpus, 0)) + Counter(given_out)
     spread = [counts[gpu] for gpu in gpus]
     assert max(spread) - min(spread) <= 1
 
 
 def test_without_gpus_there_is_none_to_give():
-    assert least_used([], []) is None
+    assert roomiest([], [], 0.5) is None

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,10 @@ async def runtime_of(tmp_path):
             await runtime.close(0.0)
 
 
-def plan(*revisions, replicas=1, env=(), device="auto", traffic=None):
+def plan(*revisions, replicas=1, env=(), device="auto", traffic=None, **engine):
     template = {
         "model": {"source": "dummy://tiny"},
-        "engine": {"device": device},
+        "engine": {"device": device, **engine},
         "pod": {"env": [{"name": name, "value": value} for name, value in env]},
     }
     return Plan(
@@ -88,7 +89,7 @@ async def test_a_permanent_failure_is_observed_in_the_engines_words(runtime_of):
 
 async def test_gpus_are_shared_out_and_the_users_own_choice_wins(runtime_of):
     runtime = runtime_of(gpus=("GPU-a", "GPU-b"))
-    await runtime.apply(a_model(), plan("chat-a", replicas=3))
+    await runtime.apply(a_model(), plan("chat-a", replicas=3, gpuMemoryFraction=0.5))
     await ready(runtime, "chat-a", 3)
     given = sorted(environment(pid)["CUDA_VISIBLE_DEVICES"] for pid in pids(runtime))
     assert given in (["GPU-a", "GPU-a", "GPU-b"], ["GPU-a", "GPU-b", "GPU-b"])
@@ -97,6 +98,22 @@ async def test_gpus_are_shared_out_and_the_users_own_choice_wins(runtime_of):
     own = runtime._revisions[other.ref]["own-a"].replicas[0]
     await until(lambda: own.service.pid and own.service.endpoint)
     assert environment(own.service.pid)["CUDA_VISIBLE_DEVICES"] == "7"
+
+
+async def test_a_replica_that_no_gpu_has_room_for_waits_and_starts_when_one_has(runtime_of):
+    runtime = runtime_of(gpus=("GPU-a",))
+    await runtime.apply(a_model(), plan("chat-a", "chat-b"))
+    await ready(runtime, "chat-a")
+    seen = (await runtime.observe(a_model().ref)).revisions["chat-b"]
+    assert (seen.replicas, seen.short[:33]) == (0, "none of 1 GPUs has 90% of its mem")
+    lent = plan("chat-a", "chat-b")
+    first, second = lent.revisions
+    lent = replace(lent, revisions=(replace(first, replicas=0), second))
+    await runtime.apply(a_model(), lent)
+    assert (await runtime.observe(a_model().ref)).revisions["chat-b"].short, "it still ends"
+    await asyncio.wait(runtime._ending)
+    await runtime.apply(a_model(), lent)
+    assert (await ready(runtime, "chat-b")).short is None
 
 
 async def test_an_engine_on_the_cpu_takes_no_gpu(runtime_of):

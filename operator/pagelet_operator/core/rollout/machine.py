@@ -255,8 +255,6 @@ def _continue(state: RolloutState, look: Look, reason: str = "") -> Advance:
         return state, reason
     if state.paused is not None:
         return state, state.paused.reason
-    if state.weight != look.want(state):
-        return state, "TrafficRising"
     # The sums here and in `_wake_at` are the same, so that no rounding lies between them.
     if look.now < hold_over(state, look.policy):
         return replace(state, phase=Phase.PROGRESSING), "Holding"

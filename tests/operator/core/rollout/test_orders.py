@@ -83,7 +83,8 @@ def test_nobody_is_promoted_without_the_replicas_for_it() -> None:
 def test_a_pause_holds_the_weight_and_the_hold_goes_on_where_it_was() -> None:
     paused = say("pause/1", canary(), 50.0)
     assert (paused.weights[B], paused.reason) == (5, "Paused")
-    assert say("pause/1", paused.state, 5000.0).weights[B] == 5
+    later = say("pause/1", paused.state, 5000.0)
+    assert (later.weights[B], later.state.step) == (5, 0)
     resumed = say("resume/2", paused.state, 5000.0)
     assert (resumed.weights[B], resumed.reason) == (5, "Resumed")
     assert resumed.wake_at == 5010.0
@@ -108,8 +109,9 @@ def test_in_a_pause_no_deadline_passes() -> None:
 def test_a_canary_that_becomes_ready_in_a_pause_gets_no_traffic_before_its_end() -> None:
     nobody = a_fleet({A: 1, B: 0})
     paused = say("pause/1", canary(nobody), 1.0, fleet=nobody).state
-    assert say("", paused, 2.0).weights[B] == 0
-    assert say("resume/2", paused, 3.0).weights[B] == 5
+    waiting = say("", paused, 2.0)
+    assert (waiting.weights[B], waiting.state.phase) == (0, Phase.STARTING)
+    assert say("resume/2", waiting.state, 3.0).weights[B] == 5
 
 
 def test_promoting_ends_a_pause() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from operator_models import POLICY, a_fleet, a_model
 from pagelet_operator.core.analysis import AnalysisPolicy, Judgement, Verdict
-from pagelet_operator.core.model import Role, Strategy
+from pagelet_operator.core.model import Capacity, Role, Strategy
 from pagelet_operator.core.rollout import (
     Assessment,
     Decision,
@@ -16,6 +16,7 @@ from pagelet_operator.core.rollout import (
     Retained,
     RolloutState,
     look_at,
+    parse_command,
     step,
 )
 
@@ -198,6 +199,26 @@ def test_recreate_that_fails_brings_the_old_replicas_back() -> None:
     failed = step(ending.state, model, a_fleet({A: 0, B: 0}, chat_b="no such file"), 1.0)
     assert failed.replicas == {A: 2}
     assert failed.weights == {A: 100}
+
+
+def test_a_hold_begins_when_the_replicas_carry_the_steps_whole_share() -> None:
+    model = a_model(B, replicas=4, rollout=replace(POLICY, capacity=Capacity.BORROW))
+    seen = Observations(needed=3)
+    state = replace(STABLE, phase=Phase.PROGRESSING, canary=B, step=2, weight=25)
+    state = replace(state, step_started_at=100.0, capacity=Capacity.BORROW)
+    rising = step(state, model, a_fleet({A: 3, B: 1}), 110.0, seen)
+    assert (rising.weights[B], rising.state.step_started_at) == (33, 100.0)
+    whole = step(rising.state, model, a_fleet({A: 2, B: 2}), 500.0, seen)
+    assert (whole.weights[B], whole.state.step_started_at) == (50, 500.0)
+
+
+def test_a_new_spec_in_a_pause_is_tried_without_it() -> None:
+    paused = step(
+        begun().state, a_model(B), BOTH, 1.0, Observations(command=parse_command("pause"))
+    )
+    assert paused.state.paused is not None
+    other = step(paused.state, a_model("chat-c"), BOTH, 2.0)
+    assert (other.state.canary, other.state.paused) == ("chat-c", None)
 
 
 def test_memory_of_an_earlier_version_goes_on_with_the_weight_and_the_hold_it_had() -> None:
