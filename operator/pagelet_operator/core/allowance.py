@@ -42,27 +42,24 @@ def absolute(metric: Metric, limit: float) -> Limit:
     return Limit(allowed, allowed + margin, f"allowed is {shown(metric, limit)}")
 
 
-def relative(
-    metric: Metric, change_percent: float, strict: Estimate, loose: Estimate, span_s: float
-) -> Limit:
+def relative(metric: Metric, change_percent: float, stable: Estimate, span_s: float) -> Limit:
     """Return the limit that a baseline sets.
 
     Args:
         metric: Of what.
         change_percent: How much worse is allowed; see `analysis.Rule`.
-        strict: The baseline, bounded as a Fail needs it.
-        loose: The baseline, bounded as a Pass needs it.
+        stable: The baseline; surely below its upper bound, likely above its lower one.
         span_s: How long the canary's window is.
     """
-    strict, loose = harm(metric, strict), harm(metric, loose)
+    stable = harm(metric, stable)
     wander = moments(span_s) if metric in QUANTILES else 1.0
     margin = RATE_MARGIN if metric in RATES else 0.0
-    value = shown(metric, _harm_of(metric, loose.value))
-    allowed = shown(metric, _harm_of(metric, _worsened(metric, change_percent, loose.value)))
-    fails_above = None if strict.high is None else _worsened(metric, change_percent, strict.high)
+    value = shown(metric, _harm_of(metric, stable.value))
+    allowed = shown(metric, _harm_of(metric, _worsened(metric, change_percent, stable.value)))
+    fails_above = None if stable.high is None else _worsened(metric, change_percent, stable.high)
     return Limit(
         to_fail=None if fails_above is None else wander * fails_above,
-        to_pass=_worsened(metric, change_percent, loose.low) + margin,
+        to_pass=_worsened(metric, change_percent, stable.low) + margin,
         text=f"stable has {value}, allowed is {allowed}",
     )
 

@@ -114,14 +114,6 @@ class Judgement:
     """The canary's, in the window."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Both:
-    """The baseline, bounded for a Fail and for a Pass; None where nothing was measured."""
-
-    strict: Estimate | None
-    loose: Estimate | None
-
-
 def judge(
     policy: AnalysisPolicy, canary: Window | None, baseline: Window | Profile | None
 ) -> Judgement:
@@ -183,56 +175,54 @@ def _judge(
     rule: Rule, canary: Window, baseline: Window | Profile | None, risk: float
 ) -> MetricJudgement:
     # Two bounds decide a comparison, one of each side, so each gets half of the risk.
-    strict = estimate(rule.metric, canary, risk / 2)
-    loose = estimate(rule.metric, canary, PASS_RISK)
-    if strict is None or loose is None:
+    found = estimate(rule.metric, canary, low_risk=risk / 2, high_risk=PASS_RISK)
+    if found is None:
         text = f"{rule.metric}: nothing was measured of the canary"
         return MetricJudgement(metric=rule.metric, verdict=Verdict.INCONCLUSIVE, message=text)
-    stable = _Both(_baseline(rule.metric, baseline, risk / 2),
-                   _baseline(rule.metric, baseline, PASS_RISK))  # fmt: skip
+    stable = _stable(rule.metric, baseline, risk / 2)
     limits = _limits(rule, stable, canary.span_s)
     if limits is None:
         verdict, text = Verdict.INCONCLUSIVE, "nothing was measured of stable to compare with"
     else:
-        verdict, text = _worst(harm(rule.metric, strict), harm(rule.metric, loose), limits)
+        verdict, text = _worst(harm(rule.metric, found), limits)
     return MetricJudgement(
         metric=rule.metric,
         verdict=verdict,
-        message=f"{rule.metric} {shown(rule.metric, loose.value)}, {text}",
-        canary=loose.value,
-        baseline=stable.loose.value if stable.loose else None,
+        message=f"{rule.metric} {shown(rule.metric, found.value)}, {text}",
+        canary=found.value,
+        baseline=stable.value if stable else None,
     )
 
 
-def _worst(strict: Estimate, loose: Estimate, limits: tuple[Limit, ...]) -> tuple[Verdict, str]:
-    found = [(_compare(strict, loose, limit), limit.text) for limit in limits]
-    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
-    return min(found, key=lambda item: order.index(item[0]))
+def _stable(metric: Metric, baseline: Window | Profile | None, risk: float) -> Estimate | None:
+    if isinstance(baseline, Profile):
+        return stored(metric, baseline)
+    if baseline is None:
+        return None
+    return estimate(metric, baseline, low_risk=PASS_RISK, high_risk=risk)
 
 
-def _compare(strict: Estimate, loose: Estimate, limit: Limit) -> Verdict:
-    if limit.to_fail is not None and strict.low > limit.to_fail:
-        return Verdict.FAIL
-    # A lower value of the canary itself must not fail to pass for want of a bound above.
-    if loose.high is not None and loose.high <= limit.to_pass:
-        return Verdict.PASS
-    return Verdict.INCONCLUSIVE
-
-
-def _limits(rule: Rule, stable: _Both, span_s: float) -> tuple[Limit, ...] | None:
+def _limits(rule: Rule, stable: Estimate | None, span_s: float) -> tuple[Limit, ...] | None:
     """Return every limit of a rule; None where one of them cannot be known."""
     limits = []
     if rule.limit is not None:
         limits.append(absolute(rule.metric, rule.limit))
     if rule.change_percent is not None:
-        if stable.strict is None or stable.loose is None:
+        if stable is None:
             return None
-        bounds = stable.strict, stable.loose
-        limits.append(relative(rule.metric, rule.change_percent, *bounds, span_s))
+        limits.append(relative(rule.metric, rule.change_percent, stable, span_s))
     return tuple(limits)
 
 
-def _baseline(metric: Metric, baseline: Window | Profile | None, risk: float) -> Estimate | None:
-    if isinstance(baseline, Profile):
-        return stored(metric, baseline)
-    return None if baseline is None else estimate(metric, baseline, risk)
+def _worst(found: Estimate, limits: tuple[Limit, ...]) -> tuple[Verdict, str]:
+    compared = [(_compare(found, limit), limit.text) for limit in limits]
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+    return min(compared, key=lambda item: order.index(item[0]))
+
+
+def _compare(found: Estimate, limit: Limit) -> Verdict:
+    if limit.to_fail is not None and found.low > limit.to_fail:
+        return Verdict.FAIL
+    if found.high is not None and found.high <= limit.to_pass:
+        return Verdict.PASS
+    return Verdict.INCONCLUSIVE

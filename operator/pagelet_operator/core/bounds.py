@@ -14,8 +14,10 @@ _PRECISION = 1e-12
 _MAX_TERMS = 20_000
 """Of the continued fraction; it needs about the square root of its larger argument."""
 
-_HALVINGS = 18
-"""Of a bracket of a few standard errors: 1e-5 of one, far below what sampling leaves open."""
+_TOLERANCE = 0.999
+"""A bound's risk is between this share of what was asked for and all of it."""
+
+_MAX_STEPS = 60
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
@@ -54,18 +56,18 @@ def share_at_least(hits: float, of: float, risk: float) -> float:
     Args:
         hits: Observations that count, at most `of`.
         of: Independent observations; 0 bounds nothing.
-        risk: In (0, 1).
+        risk: In (0, 0.5).
     """
     if hits <= 0 or of <= 0:
         return 0.0
-    return _solve(lambda p: beta_cdf(p, hits, of - hits + 1) - risk, hits / of, of)[0]
+    return _outermost(lambda p: beta_cdf(p, hits, of - hits + 1), risk, hits / of, of, -1.0)
 
 
 def share_at_most(hits: float, of: float, risk: float) -> float:
     """Return the upper bound of a share; see `share_at_least`."""
     if of <= 0 or hits >= of:
         return 1.0
-    return _solve(lambda p: beta_cdf(p, hits + 1, of - hits) - (1.0 - risk), hits / of, of)[1]
+    return _outermost(lambda p: beta_cdf(1 - p, of - hits, hits + 1), risk, hits / of, of, 1.0)
 
 
 def rank_at_least(share: float, of: float, risk: float) -> float:
@@ -75,10 +77,13 @@ def rank_at_least(share: float, of: float, risk: float) -> float:
     """
     if of <= 0:
         return 0.0
-    # P(at least r of n lie below) = I_share(r, n - r + 1) falls with r: the largest r that is
-    # still near certain. The position in front of that observation is surely below it, too.
-    rank = _solve(lambda r: (1.0 - risk) - _at_least(r * of, of, share), share, of)[0]
-    return max(0.0, rank - 1.0 / of)
+
+    # P(fewer than r of n lie below the quantile) = I_(1-share)(n - r + 1, r) rises with r.
+    def fewer(rank: float) -> float:
+        return beta_cdf(1 - share, of - rank * of + 1, rank * of) if rank > 0 else 0.0
+
+    # The position in front of an observation that is surely below lies below, too.
+    return max(0.0, _outermost(fewer, risk, share, of, -1.0) - 1.0 / of)
 
 
 def rank_at_most(share: float, of: float, risk: float) -> float | None:
@@ -87,25 +92,46 @@ def rank_at_most(share: float, of: float, risk: float) -> float | None:
     It fails to with probability `risk` at most. None where even the largest observation may lie
     below it.
     """
-    if of <= 0 or _at_least(of, of, share) > risk:
+    if of <= 0 or beta_cdf(share, of, 1.0) > risk:
         return None
-    return _solve(lambda r: risk - _at_least(r * of, of, share), share, of)[1]
+    return _outermost(
+        lambda rank: beta_cdf(share, rank * of, of - rank * of + 1), risk, share, of, 1.0
+    )
 
 
-def _at_least(rank: float, of: float, share: float) -> float:
-    """Return the chance that at least `rank` of `of` observations lie below the quantile."""
-    return beta_cdf(share, rank, of - rank + 1) if rank > 0 else 1.0
+def _outermost(
+    tail: Callable[[float], float], risk: float, near: float, of: float, side: float
+) -> float:
+    """Return how far from `near`, in [0, 1], a tail must be left for its chance to be `risk`.
 
-
-def _solve(rising: Callable[[float], float], near: float, of: float) -> tuple[float, float]:
-    """Return a narrow bracket, within [0, 1], of where a rising function crosses 0."""
+    False position in the tail's logarithm, which is almost a parabola; the side that did not
+    move counts half (the Illinois rule), so that both close in.
+    """
+    end, goal = (0.0 if side < 0 else 1.0), log(risk)
     step = max(sqrt(near * (1.0 - near) / of), 1.0 / of)
-    low = high = near
-    while low > 0.0 and rising(low) > 0.0:
-        low, step = max(0.0, low - step), 2 * step
-    while high < 1.0 and rising(high) < 0.0:
-        high, step = min(1.0, high + step), 2 * step
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0.0 else (low, middle)
-    return low, high
+    inner, inner_off = near, 1.0
+    outer = near
+    while True:
+        outer, step = min(1.0, max(0.0, outer + side * step)), 2 * step
+        outer_off = _log(tail(outer)) - goal
+        if outer_off <= 0.0:
+            break
+        if outer == end:
+            return end
+        inner, inner_off = outer, outer_off
+    found = outer_off
+    for _ in range(_MAX_STEPS):
+        if found > log(_TOLERANCE):
+            break
+        part = min(0.95, max(0.05, inner_off / (inner_off - outer_off)))
+        middle = inner + part * (outer - inner)
+        off = _log(tail(middle)) - goal
+        if off <= 0.0:
+            outer, outer_off, found, inner_off = middle, off, off, inner_off / 2
+        else:
+            inner, inner_off, outer_off = middle, off, outer_off / 2
+    return outer
+
+
+def _log(chance: float) -> float:
+    return log(max(chance, 1e-300))

@@ -71,18 +71,21 @@ class Estimate:
     """None where the data set no upper bound."""
 
 
-def estimate(metric: Metric, window: Window, risk: float) -> Estimate | None:
+def estimate(
+    metric: Metric, window: Window, *, low_risk: float, high_risk: float
+) -> Estimate | None:
     """Return what `window` says of `metric`, or None if nothing.
 
     Args:
         metric: Which.
         window: Where from.
-        risk: Chance that the true value lies beyond one bound, for each of both.
+        low_risk: Chance that the true value lies below `low`.
+        high_risk: Chance that it lies above `high`.
     """
     if metric in QUANTILES:
-        return _quantile(metric, window, risk)
+        return _quantile(metric, window, low_risk, high_risk)
     if metric in RATES:
-        return _rate(metric, window, risk)
+        return _rate(metric, window, low_risk, high_risk)
     value = _queue(window) if metric is Metric.QUEUE_DEPTH else _speed(window)
     return None if value is None else Estimate(value, value, value)
 
@@ -111,20 +114,20 @@ def independent(metric: Metric, window: Window) -> float:
     return gaps / (1.0 + max(0.0, gaps / streams - 1.0) * ITL_CORRELATION)
 
 
-def _quantile(metric: Metric, window: Window, risk: float) -> Estimate | None:
+def _quantile(metric: Metric, window: Window, low_risk: float, high_risk: float) -> Estimate | None:
     histogram: Histogram = window.ttft if metric in _TTFT else window.itl
     if not histogram.total:
         return None
     share, size = QUANTILES[metric], independent(metric, window)
-    high = bounds.rank_at_most(share, size, risk)
+    high = bounds.rank_at_most(share, size, high_risk)
     return Estimate(
         value=histogram.quantile(share),
-        low=histogram.quantile(bounds.rank_at_least(share, size, risk)),
+        low=histogram.quantile(bounds.rank_at_least(share, size, low_risk)),
         high=None if high is None else histogram.quantile(high),
     )
 
 
-def _rate(metric: Metric, window: Window, risk: float) -> Estimate | None:
+def _rate(metric: Metric, window: Window, low_risk: float, high_risk: float) -> Estimate | None:
     hits, of = {
         Metric.ERROR_RATE: (window.errors, window.requests),
         Metric.REFUSAL_RATE: (window.refusals, window.requests),
@@ -135,8 +138,8 @@ def _rate(metric: Metric, window: Window, risk: float) -> Estimate | None:
         return None
     return Estimate(
         value=100 * hits / of,
-        low=100 * bounds.share_at_least(hits, of, risk),
-        high=100 * bounds.share_at_most(hits, of, risk),
+        low=100 * bounds.share_at_least(hits, of, low_risk),
+        high=100 * bounds.share_at_most(hits, of, high_risk),
     )
 
 
