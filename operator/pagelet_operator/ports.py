@@ -5,8 +5,10 @@ Three worlds implement these: `kube` (a cluster), `local` (processes on this mac
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
+from pagelet_operator.core.gates import Gate, GateResult, GateRun
 from pagelet_operator.core.model import Fleet, Model, ModelRef, Plan
 from pagelet_operator.core.window import Window
 
@@ -65,5 +67,49 @@ class Runtime(Protocol):
         Raises:
             IncompleteError: Some objects could not be written; all others were.
             UnavailableError: The world did not answer; what was done so far stays done.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOrder:
+    """One try of a gate, with all that its program has to be told."""
+
+    ref: ModelRef
+    served_name: str
+    run: GateRun
+    gate: Gate
+    canary: str
+    """Base URL of one replica of the canary."""
+    stable: str | None = None
+    """Base URL of one replica of the stable revision, for gates that compare."""
+
+
+class Gates(Protocol):
+    """Programs that try a canary before users do."""
+
+    async def observe(self, ref: ModelRef) -> Mapping[GateRun, GateResult]:
+        """Return every try that is known, running or over, until it is stopped.
+
+        What was measured is `Measured`, with figures that nobody has judged.
+
+        Raises:
+            UnavailableError: The world did not answer.
+        """
+        ...
+
+    async def start(self, order: GateOrder) -> None:
+        """Start a try; one that was started before is left alone.
+
+        Raises:
+            UnavailableError: The world did not answer.
+        """
+        ...
+
+    async def stop(self, ref: ModelRef, run: GateRun) -> None:
+        """End a try if it runs, and forget it; fine if it is gone.
+
+        Raises:
+            UnavailableError: The world did not answer.
         """
         ...

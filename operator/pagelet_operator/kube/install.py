@@ -51,6 +51,8 @@ _RULES: list[dict[str, Any]] = [
     {"apiGroups": [""], "resources": ["services"], "verbs": _CHILD_VERBS},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]},
+    # A canary's gates; what is in a Job never changes.
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "create", "delete"]},
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
 ]
 
