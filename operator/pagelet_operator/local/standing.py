@@ -17,16 +17,19 @@ def serves(outcome: Outcome) -> bool:
 def decision_event(model: Model, outcome: Outcome) -> Event:
     """Return a decision as an event; its details are equal as long as nothing visible changed."""
     state = outcome.state
+    said = state.assessment
+    verdict = f" ({said.verdict}: {said.message})" if said is not None else ""
     return Event(
         reason=outcome.decision.reason,
         model=model.ref.name,
-        message=state.message or f"{state.stable} serves all requests",
+        message=(state.message or f"{state.stable} serves all requests") + verdict,
         details={
             "phase": state.phase.value,
             "stable": state.stable,
             "canary": state.canary,
             "weights": dict(outcome.decision.weights),
             "detail": state.message,
+            "verdict": None if said is None else said.verdict.value,
         },
     )
 

@@ -106,11 +106,12 @@ async def test_time_moves_the_rollout_and_the_table_follows(tmp_path):
         await world.event("Serving")
         write(tmp_path / "models.yaml", resource(rollout=ROLLOUT, engine={"maxModelLen": 64}))
         await world.event("CanaryReady")
-        row = world.record.latest[0]
-        assert (row.phase, row.weight, row.ready, row.replicas) == ("Progressing", 50, 2, 2)
+        stable, canary = world.record.latest
+        assert (canary.phase, canary.role, canary.weight) == ("Progressing", "canary", "50 %")
+        assert (stable.ready, canary.ready) == ("1/1", "1/1")
         world.now += 3600
         await world.event("Promoted")
-        await until(lambda: world.record.latest[0].canary is None)
+        await until(lambda: len(world.record.latest) == 1)
         assert len(world.pids()) == 3
         world.now += 3600
         await until(lambda: len(world.pids()) == 2)
