@@ -12,14 +12,12 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pagelet_engine.metrics import EngineMetrics
-from pagelet_engine.server.auth import Caller, KeyRing
+from pagelet_engine.server.auth import KeyRing
 from pagelet_engine.server.errors import ErrorReply
-from pagelet_engine.server.gateway_headers import told_by_gateway
+from pagelet_engine.server.gateway_headers import deadline_of, told_by_gateway
 
-DEADLINE_HEADER = b"x-pagelet-deadline-ms"
 GATEWAY_KEY_HEADER = b"x-pagelet-gateway-key"
 
-_MAX_DEADLINE_MS = 24 * 3600 * 1000
 _log = structlog.get_logger(__name__)
 
 
@@ -126,8 +124,11 @@ class Guard:
         told = told_by_gateway(caller, headers)
         if isinstance(told, ErrorReply):
             return told
+        deadline_s = deadline_of(caller, headers)
+        if isinstance(deadline_s, ErrorReply):
+            return deadline_s
         scope["state"]["caller"] = told
-        scope["state"]["deadline_s"] = _deadline_s(caller, headers)
+        scope["state"]["deadline_s"] = deadline_s
         return None
 
 
@@ -143,13 +144,6 @@ def _api_key(headers: dict[bytes, bytes]) -> str | None:
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "surrogateescape")
-
-
-def _deadline_s(caller: Caller, headers: dict[bytes, bytes]) -> float | None:
-    value = headers.get(DEADLINE_HEADER, b"")
-    if not caller.is_gateway or not value.isdigit() or len(value) > len(str(_MAX_DEADLINE_MS)):
-        return None
-    return min(int(value), _MAX_DEADLINE_MS) / 1000
 
 
 def _names_this_machine(host: bytes) -> bool:

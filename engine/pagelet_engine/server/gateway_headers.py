@@ -1,4 +1,4 @@
-"""What a trusted gateway says of a request, beside its deadline: whose it is, and its caps.
+"""What a trusted gateway says of a request: whose it is, its caps, and how long it may take.
 
 Read only on a connection that holds the gateway's key. There a malformed value is the gateway's
 fault and answered with 400, since serving without the cap it stands for would be worse.
@@ -14,11 +14,13 @@ from pagelet_engine.server.auth import Caller, as_tenant
 from pagelet_engine.server.errors import ErrorReply
 
 TENANT_HEADER = b"x-pagelet-tenant"
+DEADLINE_HEADER = b"x-pagelet-deadline-ms"
 USAGE_HEADER = "x-pagelet-usage"
 """With the value 1, from anybody: a stream says before `[DONE]`, in a comment, what it used."""
 
 _MAX_TOKENS = 2**31 - 1
 _MAX_PRIORITY = 1000
+_MAX_DEADLINE_S = 24 * 3600.0
 _WEIGHTS = (0.001, 1000.0)
 
 
@@ -45,6 +47,21 @@ def told_by_gateway(caller: Caller, headers: Mapping[bytes, bytes]) -> Caller | 
             return _malformed(name, rule)
         given[field] = value
     return replace(told, **given)
+
+
+def deadline_of(caller: Caller, headers: Mapping[bytes, bytes]) -> float | ErrorReply | None:
+    """Return the seconds the gateway gives a request, or the refusal of a malformed header.
+
+    Args:
+        caller: Who holds the connection; anybody but a gateway sets no deadline.
+        headers: By lower-case name.
+    """
+    raw = headers.get(DEADLINE_HEADER)
+    if raw is None or not caller.is_gateway:
+        return None
+    if not re.fullmatch(rb"\d{1,12}", raw):
+        return _malformed(DEADLINE_HEADER, "milliseconds, 1 to 12 digits")
+    return min(int(raw) / 1000, _MAX_DEADLINE_S)
 
 
 def _malformed(name: bytes, rule: str) -> ErrorReply:

@@ -137,10 +137,13 @@ async def test_the_gateways_headers_count_and_a_clients_do_not(files):
 
 
 @pytest.mark.parametrize("value", [b"", b"-1", b"1e3", b"9" * 4000, "١".encode()])
-async def test_a_deadline_that_is_no_number_of_milliseconds_is_none(files, value):
+async def test_a_deadline_that_is_no_number_of_milliseconds_is_refused(files, value):
     gateway = (b"x-pagelet-gateway-key", GATEWAY.encode())
-    state = await seen_by_app(KeyRing(*files), [gateway, (b"x-pagelet-deadline-ms", value)])
-    assert state["deadline_s"] is None
+    deadline = (b"x-pagelet-deadline-ms", value)
+    assert await seen_by_app(KeyRing(*files), [gateway, deadline]) == 400
+    client = (b"authorization", f"Bearer {API}".encode())
+    state = await seen_by_app(KeyRing(*files), [client, deadline])
+    assert state["deadline_s"] is None  # a client's word is not read at all
 
 
 @pytest.mark.parametrize(

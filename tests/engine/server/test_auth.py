@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from pagelet_engine.errors import ConfigError
+from pagelet_engine.server import auth
 from pagelet_engine.server.auth import (
     ANONYMOUS,
     RELOAD_EVERY_S,
@@ -149,6 +150,26 @@ def test_an_emptied_file_revokes_every_key(ring, clock):
     clock.now += RELOAD_EVERY_S
     assert keys.identify(KEY) is None
     assert not keys.is_open
+
+
+def test_every_key_is_compared_in_constant_time_whether_one_has_matched_or_not(ring, monkeypatch):
+    """What compares must be the function that takes as long for a near miss as for a hit."""
+    compared = []
+
+    class Hmac:
+        def compare_digest(self, known, given):
+            compared.append((known, given))
+            return known == given
+
+    monkeypatch.setattr(auth, "hmac", Hmac())
+    keys, _ = ring(f"{KEY}\n{OTHER}")
+    known = {hashlib.sha256(key.encode()).digest() for key in (KEY, OTHER)}
+    for given_key, is_known in ((KEY, True), (OTHER, True), (KEY + "x", False)):
+        compared.clear()
+        assert (keys.identify(given_key) is not None) is is_known
+        digest = hashlib.sha256(given_key.encode()).digest()
+        assert len(compared) == len(known)
+        assert set(compared) == {(one, digest) for one in known}
 
 
 def test_without_any_file_everybody_is_anonymous():

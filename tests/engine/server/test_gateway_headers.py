@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from pagelet_engine.server.auth import Caller
 from pagelet_engine.server.errors import ErrorReply
-from pagelet_engine.server.gateway_headers import told_by_gateway
+from pagelet_engine.server.gateway_headers import deadline_of, told_by_gateway
 
 GATEWAY = Caller("gateway", is_gateway=True)
 NAMES = {
@@ -53,6 +53,24 @@ def test_a_tenant_that_cannot_be_told_from_others_is_refused_not_pooled(tenant):
     assert isinstance(reply, ErrorReply)
     assert (reply.status, reply.code) == (400, "invalid_gateway_header")
     assert reply.message.startswith("x-pagelet-tenant")
+
+
+@pytest.mark.parametrize(
+    ("raw", "seconds"),
+    [(b"0", 0.0), (b"1", 0.001), (b"1500", 1.5), (b"86400000", 86400.0), (b"9" * 12, 86400.0)],
+)
+def test_a_deadline_is_read_in_milliseconds_and_is_a_day_at_most(raw, seconds):
+    assert deadline_of(GATEWAY, {b"x-pagelet-deadline-ms": raw}) == seconds
+    assert deadline_of(Caller("a"), {b"x-pagelet-deadline-ms": raw}) is None
+    assert deadline_of(GATEWAY, {}) is None
+
+
+@pytest.mark.parametrize("raw", [b"", b"soon", b"-1", b"1.5", b" 1", b"1\n", b"9" * 13])
+def test_a_malformed_deadline_of_the_gateway_is_refused_by_name(raw):
+    reply = deadline_of(GATEWAY, {b"x-pagelet-deadline-ms": raw})
+    assert isinstance(reply, ErrorReply)
+    assert (reply.status, reply.code) == (400, "invalid_gateway_header")
+    assert reply.message.startswith("x-pagelet-deadline-ms")
 
 
 @given(st.sampled_from(sorted(NAMES)), st.binary(max_size=12))
