@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pagelet_operator.core.analysis import Baseline, Judgement, judge, unmeasured
-from pagelet_operator.core.model import Fleet, Model
+from pagelet_operator.core.demand import SPAN_S, needed_replicas, places_of
+from pagelet_operator.core.model import Capacity, Fleet, Model
 from pagelet_operator.core.rollout import Command, Observations, RolloutState, look_at
 from pagelet_operator.core.window import Profile, Window
 from pagelet_operator.ports import Telemetry, TelemetryError
@@ -50,15 +51,30 @@ async def sense(
     """
     due = look_at(state, model.rollout)
     measured = senses.telemetry is not None
+    needed = await _needed(senses, model, state, fleet, now)
     if senses.telemetry is None or due is None or now < due:
-        return Observations(canary=state.canary, measured=measured, command=command)
+        return Observations(canary=state.canary, measured=measured, command=command, needed=needed)
     return Observations(
+        needed=needed,
         canary=state.canary,
         measured=measured,
         judgement=await _judgement(senses.telemetry, model, state, fleet, profile),
         judged_at=now,
         command=command,
     )
+
+
+async def _needed(
+    senses: Senses, model: Model, state: RolloutState, fleet: Fleet, now: float
+) -> int | None:
+    """Return the replicas that the live traffic needs, where it matters: a canary may borrow."""
+    stable, canary = (fleet.revisions.get(name or "") for name in (state.stable, state.canary))
+    borrows = model.rollout.capacity in (Capacity.BORROW, Capacity.IN_PLACE)
+    short = canary is not None and canary.short is not None
+    if stable is None or not (borrows or short or state.capacity is not None):
+        return None
+    windows = await measure(senses, model, fleet, now - SPAN_S)
+    return needed_replicas(windows.values(), places_of(stable.template), model.replicas)
 
 
 async def measure(senses: Senses, model: Model, fleet: Fleet, since: float) -> Mapping[str, Window]:

@@ -76,3 +76,15 @@ async def test_a_fixed_baseline_is_the_stored_profile_not_stable_s_window(stored
     profile = None if stored is None else Profile({Metric.ERROR_RATE: stored})
     seen = await seen_at(110.0, figures, model, profile=profile)
     assert seen.judgement.verdict is verdict
+
+
+async def test_the_demand_is_asked_for_where_a_canary_may_need_the_room_of_others():
+    busy = Window(since=-190.0, until=110.0, requests=50, request_seconds=300.0 * 20.0)
+    figures = Figures({"chat-a": busy})
+    short = replace(FLEET.revisions["chat-b"], short="Insufficient nvidia.com/gpu")
+    fleet = replace(FLEET, revisions={**FLEET.revisions, "chat-b": short})
+    model = replace(the_model(), replicas=4)
+    seen = await sense(Senses(telemetry=figures), model, STATE, fleet, 101.0)
+    assert (seen.needed, figures.asked) == (2, [101.0 - 300.0])
+    assert (await sense(NO_SENSES, model, STATE, fleet, 101.0)).needed is None
+    assert (await sense(Senses(telemetry=Figures()), model, STATE, fleet, 101.0)).needed is None
