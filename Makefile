@@ -30,6 +30,9 @@ $(STAMP): pyproject.toml constraints.txt
 up: setup  ## Serve the sample model on http://127.0.0.1:8080
 	$(BIN)/pagelet up manifests/samples/01-minimal.yaml
 
+demo: setup  ## Promote a good revision and withdraw a bad one, in about two minutes
+	$(BIN)/python demo/canary.py
+
 test: setup  ## Run all tests (cluster tests need KUBEBUILDER_ASSETS)
 	$(BIN)/python -m pytest -q
 
@@ -56,4 +59,4 @@ clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup up test check format generate bench clean
+.PHONY: help setup up demo test check format generate bench clean
