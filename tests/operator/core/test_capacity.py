@@ -151,6 +151,15 @@ def test_what_is_only_kept_warm_makes_room_first():
     assert later.state.capacity is BORROW
 
 
+def test_the_next_canary_starts_beside_the_stable_again():
+    model, seen = a_model(B, replicas=2), Observations(needed=1)
+    lent = step(STABLE, model, a_short_fleet({A: 2, B: 0}), 0.0, seen)
+    failed = step(lent.state, model, a_fleet({A: 1}, chat_b="out of memory"), 5.0, seen)
+    assert failed.state.capacity is None
+    other = step(failed.state, a_model("chat-c", replicas=2), a_fleet({A: 2}), 20.0, seen)
+    assert other.replicas == {A: 2, "chat-c": 2}
+
+
 def test_withdrawing_gives_back_what_was_lent():
     model, seen = a_model(B, replicas=2), Observations(needed=1)
     lent = step(STABLE, model, a_short_fleet({A: 2, B: 0}), 0.0, seen)

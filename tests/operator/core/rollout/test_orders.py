@@ -114,6 +114,13 @@ def test_a_canary_that_becomes_ready_in_a_pause_gets_no_traffic_before_its_end()
     assert say("resume/2", waiting.state, 3.0).weights[B] == 5
 
 
+def test_replicas_lost_in_a_pause_have_their_whole_deadline_from_its_end() -> None:
+    paused = say("pause/1", canary(), 10.0).state
+    lost = say("", paused, 50.0, fleet=a_fleet({A: 1, B: 0})).state
+    resumed = say("resume/2", lost, 100.0, fleet=a_fleet({A: 1, B: 0}))
+    assert resumed.state.unready_since == 100.0
+
+
 def test_promoting_ends_a_pause() -> None:
     paused = say("pause/1", canary(), 10.0).state
     promoted = say("promote/2", paused, 20.0)

@@ -106,6 +106,16 @@ def test_what_is_not_decided_holds_and_after_the_deadline_asks_a_person(verdict,
         assert at(paused.state, now, verdict).weights == {A: 95, B: 5}, "for as long as it takes"
 
 
+def test_resuming_what_was_not_decided_waits_its_whole_time_again() -> None:
+    state = at(begun().state, HOLD_S, Verdict.INCONCLUSIVE).state
+    state = at(state, HOLD_S + DEADLINE_S, Verdict.INCONCLUSIVE).state
+    told = {"command": parse_command("resume/1")}
+    state = at(state, 5000.0, Verdict.INCONCLUSIVE, **told).state
+    assert state.paused is None
+    assert at(state, 5000.0 + DEADLINE_S - 1, Verdict.INCONCLUSIVE).state.paused is None
+    assert at(state, 5000.0 + DEADLINE_S, Verdict.INCONCLUSIVE).state.paused is not None
+
+
 def test_a_paused_canary_that_does_harm_is_withdrawn_all_the_same() -> None:
     state = at(begun().state, HOLD_S, Verdict.INCONCLUSIVE).state
     state = at(state, HOLD_S + DEADLINE_S, Verdict.FAIL).state
