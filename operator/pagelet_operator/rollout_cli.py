@@ -102,6 +102,32 @@ def status(
 
 
 async def _show(where: Where, *, watch: bool, as_json: bool) -> int:
+    import sys
+
+    if watch and not as_json and sys.stdout.isatty():
+        return await _draw(where)
+    return await _write(where, watch=watch, as_json=as_json)
+
+
+async def _draw(where: Where) -> int:
+    """Follow it in the table that `pagelet up` draws, until it is over."""
+    from rich.live import Live
+
+    from pagelet_operator.api.rollout_text import ENDED, is_over, shown_phase
+    from pagelet_operator.api.standing import standings
+    from pagelet_operator.standing_table import table
+
+    async with where.opened() as rollouts:
+        with Live(auto_refresh=False) as screen:
+            while True:
+                found = await rollouts.status(where.name)
+                screen.update(table(standings(where.name, found)), refresh=True)
+                if is_over(found):
+                    return ENDED[shown_phase(found)]
+                await asyncio.sleep(POLL_S)
+
+
+async def _write(where: Where, *, watch: bool, as_json: bool) -> int:
     from json import dumps
 
     from pagelet_operator.api import rollout_text
