@@ -28,7 +28,6 @@ from pagelet_engine.server.openai_objects import (
     CompletionFormat,
     Envelope,
     Format,
-    Json,
     usage,
 )
 from pagelet_engine.server.protocol import (
@@ -44,8 +43,9 @@ from pagelet_engine.server.sampling_fields import (
     sampling_params,
     wants_prompt_only,
 )
+from pagelet_engine.server.score_caps import ScoreCap
 from pagelet_engine.server.service import Service
-from pagelet_engine.server.sse import EventStream, begin, chunks, merge, usage_comment
+from pagelet_engine.server.sse import EventStream, begin, chunks, merge, unhurried, usage_comment
 from pagelet_engine.server.text_stream import TextDelta, TextOptions, TextStream, joined
 from pagelet_engine.server.tool_objects import ToolChatFormat
 from pagelet_engine.server.validation import check_model, check_token_ids, validate
@@ -108,7 +108,8 @@ async def create_completion(request: Request) -> Response:
         constraint = await _constrain(service, body, len(prompts) * body.n, place)
         terms = _terms(request, body)
         streams = _submit(service, body, prompts, arrived_at, constraint, terms, caps)
-        form = CompletionFormat(_envelope(service, body, "cmpl"), _scores(service, body))
+        envelope, scores = _envelope(service, body, "cmpl"), _scores(service, body)
+        form = CompletionFormat(envelope, scores, body.n)
         return await _answer(request, body, streams, form, place)
 
 
@@ -166,6 +167,7 @@ def _submit(
         )
         for prompt in prompts
     ]
+    samplings = ScoreCap.of(body).applied(samplings, prompts)
     echoes = _echoes(model.text.tokenizer, body, prompts)
     each = [choice for sampling in samplings for choice in choices(sampling, body.n)]
     options = [
@@ -231,7 +233,7 @@ async def _answer(
             open_streams.callback(stream.close)
         if not body.stream:
             whole = await unless_disconnected(request.receive, _collect(streams, form))
-            return Response(orjson.dumps(whole), media_type="application/json")
+            return Response(whole, media_type="application/json")
         rest = chunks(streams, form, include_usage=_includes_usage(body))
         first = await begin(rest, request.receive, service.pace.keep_alive_s)
         open_streams.push(place.pop_all())
@@ -239,12 +241,15 @@ async def _answer(
         return EventStream(first, rest, open_streams.pop_all(), service.pace, closing)
 
 
-async def _collect(streams: Sequence[TextStream], form: Format) -> Json:
+async def _collect(streams: Sequence[TextStream], form: Format) -> bytes:
+    """Return the whole answer as JSON."""
     texts: list[list[TextDelta]] = [[] for _ in streams]
     async with aclosing(merge(streams)) as deltas:
         async for index, delta in deltas:
             texts[index].append(delta)
-    return form.whole([joined(parts) for parts in texts], usage(streams))
+    answers = [joined(parts) for parts in texts]
+    counts = usage(streams)
+    return await unhurried(answers, lambda: orjson.dumps(form.whole(answers, counts)))
 
 
 def _chat_format(

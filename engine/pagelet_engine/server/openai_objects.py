@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from pagelet_engine.core.finish import FinishReason
 from pagelet_engine.server.logprobs import Scores
 from pagelet_engine.server.text_stream import TextDelta, TextStream
@@ -65,11 +67,10 @@ class ChatFormat:
         """Return a stream's first chunk."""
         return self._chunk([self._choice(index, {"role": "assistant", "content": ""}, None)])
 
-    def text(self, index: int, delta: TextDelta) -> Json:
-        """Return a chunk with text."""
+    def text(self, index: int, delta: TextDelta) -> Json | None:
+        """Return a chunk with text, or None where it would say nothing."""
         content = {} if delta.thought and not delta.text else {"content": delta.text}
-        choice = self._choice(index, thought_fields(delta) | content, None)
-        return self._chunk([choice | {"logprobs": self._scores.chat(delta.tokens)}])
+        return self._text(index, delta, thought_fields(delta) | content)
 
     def end(self, index: int, reason: FinishReason) -> Json:
         """Return a sequence's last chunk."""
@@ -100,6 +101,10 @@ class ChatFormat:
         extra = {} if prompt is None else {"prompt_logprobs": prompt}
         return self._object("chat.completion", choices) | {"usage": counts} | extra
 
+    def _text(self, index: int, delta: TextDelta, content: Json) -> Json:
+        choice = self._choice(index, content, None)
+        return self._chunk([choice | {"logprobs": self._scores.chat(delta.tokens)}])
+
     def _choice(self, index: int, delta: Json, reason: FinishReason | None) -> Json:
         return {"index": index, "delta": delta, "logprobs": None, "finish_reason": _value(reason)}
 
@@ -113,9 +118,11 @@ class ChatFormat:
 class CompletionFormat:
     """Objects of /v1/completions; chunks and whole answers have the same shape."""
 
-    def __init__(self, envelope: Envelope, scores: Scores) -> None:
+    def __init__(self, envelope: Envelope, scores: Scores, num_choices: int = 1) -> None:
+        """Prepare one answer with `num_choices` for each prompt, one prompt after the other."""
         self._envelope = envelope
         self._scores = scores
+        self._num_choices = num_choices
 
     def opening(self, index: int) -> Json | None:
         """Return None: a text needs no opening."""
@@ -123,7 +130,8 @@ class CompletionFormat:
 
     def text(self, index: int, delta: TextDelta) -> Json:
         """Return a chunk with text."""
-        return self._object([self._choice(index, replace(delta, finish_reason=None))])
+        delta = replace(delta, finish_reason=None)
+        return self._object([self._choice(index, delta, self._prompt(delta))])
 
     def end(self, index: int, reason: FinishReason) -> Json:
         """Return a sequence's last chunk."""
@@ -136,17 +144,26 @@ class CompletionFormat:
 
     def whole(self, texts: Sequence[TextDelta], counts: Json) -> Json:
         """Return the answer to a request that does not stream."""
-        choices = [self._choice(index, text) for index, text in enumerate(texts)]
+        # PERF: a prompt's scores are the same for all its choices, and the largest part of them.
+        prompts = [self._prompt(text) for text in texts[:: self._num_choices]]
+        choices = [
+            self._choice(index, text, prompts[index // self._num_choices])
+            for index, text in enumerate(texts)
+        ]
         return self._object(choices) | {"usage": counts}
 
-    def _choice(self, index: int, delta: TextDelta) -> Json:
+    def _prompt(self, delta: TextDelta) -> Json:
+        """Return the field about the prompt's tokens, if it is asked for."""
         prompt = self._scores.prompt(delta.prompt)
+        return {} if prompt is None else {"prompt_logprobs": orjson.Fragment(orjson.dumps(prompt))}
+
+    def _choice(self, index: int, delta: TextDelta, prompt: Json) -> Json:
         return {
             "index": index,
             "text": delta.text,
             "logprobs": self._scores.completion(delta.tokens),
             "finish_reason": _value(delta.finish_reason),
-        } | ({} if prompt is None else {"prompt_logprobs": prompt})
+        } | prompt
 
     def _object(self, choices: list[Json]) -> Json:
         return _object(self._envelope, "text_completion", choices)

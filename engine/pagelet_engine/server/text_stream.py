@@ -47,6 +47,12 @@ class TextDelta:
     """If asked for, in the first delta: the scores of the prompt's tokens but the first."""
 
 
+def score_count(delta: TextDelta) -> int:
+    """Return how many log-probabilities `delta` holds, alternatives included."""
+    found = chain(delta.prompt, (token.logprobs for token in delta.tokens))
+    return sum(1 + len(item.top) for item in found if item is not None)
+
+
 def joined(deltas: Sequence[TextDelta]) -> TextDelta:
     """Return all deltas of one text, of which there is at least one, as one."""
     return TextDelta(

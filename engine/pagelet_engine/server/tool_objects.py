@@ -24,11 +24,10 @@ class ToolChatFormat(ChatFormat):
         super().__init__(envelope, scores)
         self._deltas = defaultdict[int, CallDeltas](lambda: CallDeltas(names, notation))
 
-    def text(self, index: int, delta: TextDelta) -> Json:
-        """Return a chunk with what is certain now; its delta is empty if nothing is."""
-        chunk = super().text(index, delta)
-        chunk["choices"][0]["delta"] = thought_fields(delta) | self._deltas[index].feed(delta.text)
-        return chunk
+    def text(self, index: int, delta: TextDelta) -> Json | None:
+        """Return a chunk with what is certain now; None if nothing is and no scores are due."""
+        content = thought_fields(delta) | self._deltas[index].feed(delta.text)
+        return self._text(index, delta, content) if content or delta.tokens else None
 
     def end(self, index: int, reason: FinishReason) -> Json:
         """Return a sequence's last chunk; it brings text that was held for an unfinished tag."""

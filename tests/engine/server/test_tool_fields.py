@@ -101,6 +101,7 @@ def test_a_streamed_call_adds_up_to_a_whole_one(client):
     for chunk in stream:
         choice = chunk.choices[0]
         assert not choice.delta.content
+        assert choice.delta.model_dump(exclude_unset=True) or choice.finish_reason
         for call in choice.delta.tool_calls or ():
             assert call.index == 0
             name += call.function.name or ""
