@@ -66,10 +66,24 @@ class RolloutMachine(RuleBasedStateMachine):
         self.let_through: set[str] = set()
         self.decision: Decision | None = None
 
-    @initialize(policy=policies, replicas=st.integers(1, MAX_REPLICAS))
-    def first_look(self, policy, replicas) -> None:
-        self.policy, self.replicas = policy, replicas
+    @initialize(
+        policy=policies,
+        replicas=st.integers(1, MAX_REPLICAS),
+        needed=st.none() | st.integers(0, MAX_REPLICAS),
+        looks=st.integers(0, 3),
+        short=st.booleans(),
+    )
+    def a_rollout_has_begun(self, policy, replicas, needed, looks, short) -> None:
+        """Most of what can go wrong is in the middle, so that is where most stories start."""
+        self.policy, self.replicas, self.needed = policy, replicas, needed
         self.reconcile()
+        if looks:
+            self.all_become_ready()
+            self.short = set(REVISIONS[1:]) if short else set()
+            self.gates = Verdict.PASS
+            self.edit_the_spec(REVISIONS[1])
+        for _ in range(looks):
+            self.all_become_ready()
 
     def model(self) -> Model:
         return a_model(self.target, replicas=self.replicas, rollout=self.policy)
@@ -116,6 +130,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.ready = {name: min(self.ready.get(name, 0), n) for name, n in counts.items()}
         self.roles, self.planned = dict(self.decision.roles), counts
         self.judged = None
+        event(f"{self.state.shown_phase}, {self.state.capacity or 'Surge'}")
 
     @rule()
     def the_operator_restarts(self) -> None:

@@ -77,3 +77,18 @@ def test_json_is_camel_case_with_units():
 def test_people_read_durations_as_kubernetes_writes_them():
     shown = text([planned(resource((10, 90), (50, 60)))])
     assert "10 % at 0s, 50 % at 1m30s, 100 % at 2m30s" in shown
+
+
+@pytest.mark.parametrize(
+    ("rollout", "steps", "peak"),
+    [
+        ({"strategy": "BlueGreen"}, [100], 4),
+        ({"strategy": "Recreate"}, [100], 2),
+        ({"capacity": "Borrow"}, [5, 25, 50, 100], 2),
+        ({"capacity": "Surge"}, [5, 25, 50, 100], 4),
+    ],
+)
+def test_strategy_and_capacity_decide_on_steps_and_peak(rollout, steps, peak):
+    spec = {**MINIMAL["spec"], "rollout": rollout, "scaling": {"minReplicas": 2}}
+    plan = planned(parse({**MINIMAL, "spec": spec}))
+    assert ([step.weight for step in plan.steps], plan.peak_replicas) == (steps, peak)

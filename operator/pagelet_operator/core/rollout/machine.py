@@ -19,10 +19,11 @@ from dataclasses import replace
 
 from pagelet_operator.core import capacity
 from pagelet_operator.core.analysis import Verdict
-from pagelet_operator.core.model import Capacity, Fleet, Model, Role, Strategy
+from pagelet_operator.core.model import Fleet, Model, Role
 from pagelet_operator.core.rollout.look import Look
 from pagelet_operator.core.rollout.observations import UNSEEN, Observations
 from pagelet_operator.core.rollout.orders import obey
+from pagelet_operator.core.rollout.shortage import lacks_room, obstacle
 from pagelet_operator.core.rollout.state import (
     DRAIN_S,
     ON_TRIAL,
@@ -36,6 +37,7 @@ from pagelet_operator.core.rollout.trial import (
     assess,
     carry,
     drop_canary,
+    end_trial,
     enter,
     fail,
     hold_over,
@@ -105,7 +107,7 @@ def _adopt(state: RolloutState, target: str, fleet: Fleet) -> RolloutState:
     found = max(marked, key=lambda item: (item.ready, item.revision)).revision
     kept = tuple(item for item in state.retained if item.revision != found)
     state = replace(state, stable=found, retained=kept)
-    return replace(state, canary=None, unready_since=None) if state.canary == found else state
+    return end_trial(state) if state.canary == found else state
 
 
 def _follow_spec(state: RolloutState, look: Look) -> tuple[RolloutState, bool]:
@@ -175,7 +177,7 @@ def _wait(state: RolloutState, look: Look) -> Advance:
     """
     clock = look.clock(state)
     since = clock if state.unready_since is None else state.unready_since
-    have, need, why = look.have(state), look.need(state), _obstacle(state, look)
+    have, need, why = look.have(state), look.need(state), obstacle(state, look)
     limit_s = look.policy.progress_deadline_s
     if state.paused is None and look.now >= since + limit_s:
         text = f"{state.canary} had {have} of {need} replicas ready after {limit_s:g} s{why}"
@@ -187,36 +189,9 @@ def _wait(state: RolloutState, look: Look) -> Advance:
         if have >= max(1, capacity.carriers(state.weight or 0, look.demand(state))):
             return state, "CanaryNotFullyReady"
     state = replace(state, phase=Phase.STARTING, weight=None, assessment=None, undecided_since=None)
-    if _lacks_room(state, look):
+    if lacks_room(state, look):
         return state, "WaitingForCapacity"
     return state, "FirstRevisionNotReady" if state.stable is None else "CanaryNotReady"
-
-
-def _obstacle(state: RolloutState, look: Look) -> str:
-    """Return what keeps the canary's replicas from being there, as the end of a sentence."""
-    found = look.canary(state)
-    why = [text for text in (found.short, found.blocked) if text] if found is not None else []
-    if _lacks_room(state, look):
-        why.append(_not_lent(look))
-    return f": {'; '.join(why)}" if why else ""
-
-
-def _lacks_room(state: RolloutState, look: Look) -> bool:
-    if state.stable is None or look.policy.strategy is Strategy.RECREATE:
-        return False
-    found = look.canary(state)
-    short = found is not None and found.short is not None
-    return look.room(state).canary == 0 or (short and state.capacity is None)
-
-
-def _not_lent(look: Look) -> str:
-    """Return why no replica of the stable revision makes room."""
-    asked, needed = look.policy.capacity, look.seen.needed
-    if asked is Capacity.SURGE:
-        return "capacity is Surge, so no replica of the stable revision makes room"
-    if needed is None and asked is Capacity.AUTO:
-        return "how many replicas the live traffic needs is not known, so none is lent"
-    return f"live traffic needs {min(needed or 1, look.replicas)} of {look.replicas} that serve"
 
 
 def _pass_gates(state: RolloutState, look: Look) -> Advance:
