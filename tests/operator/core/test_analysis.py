@@ -141,13 +141,14 @@ def test_a_few_requests_are_inconclusive_where_many_decide():
 
 
 def test_a_tail_that_is_not_required_can_fail_but_not_hold_up():
-    rules = (
-        Rule(metric=Metric.ITL_P50, change_percent=50.0),
-        Rule(metric=Metric.TTFT_P95, change_percent=50.0, required=False),
-    )
-    policy = AnalysisPolicy(metrics=rules)
-    assert judge(policy, a_window(100), a_window()).verdict is Verdict.PASS
-    assert judge(policy, a_window(1000, ttft=2.0), a_window()).verdict is Verdict.FAIL
+    median = Rule(metric=Metric.ITL_P50, change_percent=50.0)
+    tail = Rule(metric=Metric.TTFT_P99, change_percent=50.0)
+    few, many = a_window(100), scaled(a_window(), 5)
+    held_up = AnalysisPolicy(metrics=(median, tail))
+    assert judge(held_up, few, many).verdict is Verdict.INCONCLUSIVE
+    not_held_up = AnalysisPolicy(metrics=(median, replace(tail, required=False)))
+    assert judge(not_held_up, few, many).verdict is Verdict.PASS
+    assert judge(not_held_up, a_window(1000, ttft=2.0), many).verdict is Verdict.FAIL
 
 
 def test_a_fixed_baseline_is_the_profile():
