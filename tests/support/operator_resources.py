@@ -167,6 +167,36 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("a breaker open for no time", resource(circuitBreaker={"openFor": "0s"}), "openFor"),
     ("a name too long for its Services", named("a" * 51), "name"),
     ("a name that starts with a digit", named("7b-chat"), "name"),
+    (
+        "an unknown metric",
+        resource(rollout={"analysis": {"metrics": [{"name": "ttftP98", "max": "1s"}]}}),
+        "metrics",
+    ),
+    (
+        "a metric without limit",
+        resource(rollout={"analysis": {"metrics": [{"name": "ttftP95"}]}}),
+        "needs max",
+    ),
+    (
+        "a latency without unit",
+        resource(rollout={"analysis": {"metrics": [{"name": "ttftP95", "max": "5"}]}}),
+        "800ms",
+    ),
+    (
+        "a rate that is no percentage",
+        resource(rollout={"analysis": {"metrics": [{"name": "errorRate", "max": "0.01"}]}}),
+        "1.5%",
+    ),
+    (
+        "a most of what should be much",
+        resource(rollout={"analysis": {"metrics": [{"name": "tokensPerSecond", "max": "9"}]}}),
+        "min and maxDecreasePercent",
+    ),
+    (
+        "a metric named twice",
+        resource(rollout={"analysis": {"metrics": [{"name": "itlP95", "max": "1s"}] * 2}}),
+        "named twice",
+    ),
 ]
 
 BAD_FOR_PARSE_ONLY: list[tuple[str, dict[str, Any], str]] = [
