@@ -64,10 +64,17 @@ _CHECK_EPILOG = (
 )
 
 
+_GATE_EPILOG = (
+    "Exit codes: 0 measured, whatever was measured; 2 nothing could be measured. The operator runs "
+    "it before a canary gets users' requests, and judges what it says."
+)
+
+
 def register(app: typer.Typer) -> None:
-    """Add `pagelet bench` and `pagelet check`."""
+    """Add `pagelet bench`, `pagelet check` and `pagelet gate`."""
     app.command("bench", epilog=_EPILOG)(bench)
     app.command("check", epilog=_CHECK_EPILOG)(check)
+    app.command("gate", epilog=_GATE_EPILOG)(gate)
 
 
 def bench(
@@ -146,5 +153,36 @@ def check(
         limit_s=limit,
         json_path=json_path,
         markdown_path=markdown,
+    )
+    raise typer.Exit(run(options))
+
+
+def gate(
+    kind: Annotated[str, typer.Argument(help="warmup, parity or loadTest.")],
+    url: URL,
+    against: Annotated[str | None, typer.Option(help="Endpoint that parity compares with.")] = None,
+    model: MODEL = None,
+    settings: Annotated[str, typer.Option(help="The gate's settings, a JSON object.")] = "{}",
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the key that engines know gateways by.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Where the figures go. Default: stdout.")
+    ] = None,
+    timeout: PER_REQUEST = 120.0,
+) -> None:
+    """Try one revision before users do, and write what was measured as a small JSON document."""
+    from pagelet_bench.gates.command import GateOptions
+    from pagelet_bench.gates.command import gate as run
+
+    options = GateOptions(
+        kind=kind,
+        url=url,
+        against=against,
+        model=model,
+        settings=settings,
+        key_file=key_file,
+        summary=summary,
+        timeout_s=timeout,
     )
     raise typer.Exit(run(options))

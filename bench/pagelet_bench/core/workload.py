@@ -5,7 +5,8 @@ a pure function of the profile, so two servers, or two commits, get the same loa
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pagelet_bench.core.errors import UsageError
 from pagelet_bench.core.sampler import stream
@@ -120,6 +121,24 @@ def plan(profile: Profile, *, vocab_size: int) -> tuple[PlannedRequest, ...]:
         if profile.rate_per_s is not None:
             due_s += arrivals.exponential(profile.rate_per_s)
     return tuple(requests)
+
+
+def fitted(
+    requests: Sequence[PlannedRequest], max_model_len: int | None
+) -> tuple[PlannedRequest, ...]:
+    """Shorten what a context of `max_model_len` tokens cannot hold: the prompt, then the output.
+
+    Without a known length nothing is shortened.
+    """
+    if max_model_len is None:
+        return tuple(requests)
+    short = []
+    for request in requests:
+        output_tokens = min(request.output_tokens, max(1, max_model_len // 2))
+        room = max(1, max_model_len - output_tokens)
+        ids = request.prompt_token_ids[:room]
+        short.append(replace(request, prompt_token_ids=ids, output_tokens=output_tokens))
+    return tuple(short)
 
 
 def _token_ids(seed: int, index: int, count: int, vocab_size: int) -> tuple[int, ...]:

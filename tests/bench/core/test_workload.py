@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagelet_bench.core.errors import UsageError
-from pagelet_bench.core.workload import FIRST_TOKEN_ID, Lognormal, Profile, plan
+from pagelet_bench.core.workload import (
+    FIRST_TOKEN_ID,
+    Lognormal,
+    PlannedRequest,
+    Profile,
+    fitted,
+    plan,
+)
 
 ANY = Lognormal(mu=3.0, sigma=1.0, low=1, high=200)
 
@@ -112,3 +119,12 @@ def test_a_negative_spread_is_refused():
 def test_a_vocabulary_of_special_tokens_only_is_refused():
     with pytest.raises(UsageError, match="vocabulary size is 256"):
         plan(profile(), vocab_size=FIRST_TOKEN_ID)
+
+
+def test_a_short_context_shortens_prompts_before_outputs():
+    long = PlannedRequest(0, 0.0, tuple(range(256, 1256)), 100)
+    (fits,) = fitted([long], 300)
+    assert (len(fits.prompt_token_ids), fits.output_tokens) == (200, 100)
+    (tiny,) = fitted([long], 64)
+    assert len(tiny.prompt_token_ids) + tiny.output_tokens <= 64
+    assert fitted([long], None) == fitted([long], 5000) == (long,)

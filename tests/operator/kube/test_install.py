@@ -33,6 +33,7 @@ def test_the_rights_are_exactly_these() -> None:
         "/services": writes | {"watch"},
         "/pods": {"list", "watch"},
         "/secrets": {"get", "create"},
+        "batch/jobs": {"get", "list", "create", "delete"},
         "events.k8s.io/events": {"create"},
     }
 

@@ -1,0 +1,1 @@
+"""What a gate measures, as pure functions over what was seen."""

@@ -1,0 +1,1 @@
+"""`pagelet gate`: tries a canary before users do, and says what was measured."""
