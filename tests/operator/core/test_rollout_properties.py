@@ -335,6 +335,12 @@ class RolloutMachine(RuleBasedStateMachine):
             assert earlier >= 2 or self.sensed.judgement.verdict is Verdict.FAIL
 
     @invariant()
+    def a_canary_that_failed_often_enough_has_no_traffic(self) -> None:
+        if self.policy.analysis is not None and self.state.phase in HAS_TRAFFIC:
+            found = self.state.assessment
+            assert found is None or found.failures < self.policy.analysis.failure_limit
+
+    @invariant()
     def a_gated_canary_meets_no_user_before_its_gates_are_passed(self) -> None:
         if self.decision is None or not self.policy.gated or self.state.canary is None:
             return
