@@ -16,7 +16,7 @@ CORES = {
 }
 ALLOWED = {
     "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "itertools",
-    "json", "math", "re", "types", "typing",
+    "json", "math", "re", "struct", "types", "typing",
 }  # fmt: skip
 
 
