@@ -6,10 +6,14 @@ of connections; each of these would let one client use the memory or the descrip
 
 import asyncio
 import resource
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pagelet_engine.server.errors import ErrorReply
+from pagelet_engine.server.request_id import request_id_of
 
 MAX_HEAD_BYTES = 32 * 1024
 """Request line and headers together; gateways stay far below."""
@@ -20,6 +24,27 @@ BODY_CREDIT = 16
 """Bytes of framing that each byte of a body may bring: a chunk of one byte has five."""
 MAX_CONNECTIONS = 4096
 _SPARE_DESCRIPTORS = 64
+
+HEAD_TOO_LARGE = ErrorReply(
+    431,
+    f"Headers may have {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} fields in all; these have more.",
+    "headers_too_large",
+)
+_NOT_HTTP = ErrorReply(
+    400,
+    "This is no HTTP request that can be read in one way only: send each header once per line, and "
+    "the body's length either as one Content-Length or in chunks.",
+    "invalid_http",
+)
+_TOO_SLOW = ErrorReply(
+    408, f"The request's head did not arrive within {HEAD_TIMEOUT_S:.0f} s.", "request_timeout"
+)
+_NO_PLACE = ErrorReply(
+    503,
+    "Every connection this server can hold is in use.",
+    "service_unavailable",
+    headers={"retry-after": "1", "x-should-retry": "true"},
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_head()
         if len(self.connections) > max_connections() and not self._evict_one():
             _log.warning("connection_refused", open=len(self.connections))
-            self._refuse(b"503 Service Unavailable", b"retry-after: 1\r\n")
+            self._refuse(_NO_PLACE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -54,11 +79,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._await_head()
         super().data_received(data)
         if self._num_head_bytes > MAX_HEAD_BYTES:
-            self._refuse(b"431 Request Header Fields Too Large")
+            self._refuse(HEAD_TOO_LARGE)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP; in the middle of an answer nothing can be said."""
-        self._refuse(b"400 Bad Request")
+        self._refuse(_NOT_HTTP)
 
     def on_message_begin(self) -> None:
         """Let the application cut this connection: a full one cannot be closed politely."""
@@ -97,9 +122,13 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     @property
-    def _has_begun_to_answer(self) -> bool:
-        # With pipelined requests `cycle` is the last of them, and an earlier one is answered.
-        return not self.is_idle and (bool(self.pipeline) or self.cycle.response_started)
+    def _owes_an_answer(self) -> bool:
+        """Whether the next bytes on the wire belong to a request before what is refused."""
+        if self.is_idle:
+            return False
+        # What comes behind a complete request is another one, and so is `cycle` itself if it waits
+        # in the pipeline for an earlier one.
+        return self._in_head or bool(self.pipeline) or self.cycle.response_started
 
     def _evict_one(self) -> bool:
         for other in self.connections:
@@ -121,20 +150,31 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.is_idle:
             self._await_head()  # What comes early, such as an empty line, costs no stream its end.
         elif self._num_head_bytes:
-            self._refuse(b"408 Request Timeout")
+            self._refuse(_TOO_SLOW)
         else:
             self.transport.close()
 
-    def _refuse(self, status: bytes, headers: bytes = b"") -> None:
+    def _refuse(self, reply: ErrorReply) -> None:
         self._stop_waiting()
-        if self._has_begun_to_answer:
-            self.transport.abort()  # A status line would get into the answer being written.
+        if self._owes_an_answer:
+            self.transport.abort()  # A refusal would be taken for that answer, or a part of it.
         elif not self.transport.is_closing():
-            self.transport.write(
-                b"HTTP/1.1 " + status + b"\r\n" + headers + b"content-length: 0\r\n"
-                b"connection: close\r\n\r\n"
-            )
+            self.transport.write(_on_the_wire(reply, request_id_of(self.headers or ())))
             self.transport.close()
+
+
+def _on_the_wire(reply: ErrorReply, request_id: str) -> bytes:
+    """Return a whole response, of the kind that `edge` gives to what is HTTP."""
+    body = reply.body()
+    headers = reply.headers | {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "connection": "close",
+        "x-request-id": request_id,
+    }
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    status = f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}\r\n"
+    return (status + "".join(lines) + "\r\n").encode() + body
 
 
 def max_connections() -> int:

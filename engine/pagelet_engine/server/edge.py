@@ -1,20 +1,16 @@
 """The outermost layer: every response has an X-Request-Id, every bug becomes a 500 object.
 
-A client's own id is repeated if it is short and harmless; it names the request in headers and
-logs and is never used as a key.
+A client's own id is repeated if it is short and harmless.
 """
-
-import re
-import uuid
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pagelet_engine.server.access import route_of
-from pagelet_engine.server.connections import MAX_HEAD_BYTES, MAX_HEADERS, is_head_too_large
-from pagelet_engine.server.errors import INTERNAL_ERROR, ErrorReply
+from pagelet_engine.server.connections import HEAD_TOO_LARGE, is_head_too_large
+from pagelet_engine.server.errors import INTERNAL_ERROR
+from pagelet_engine.server.request_id import request_id_of
 
-_SAFE_ID = re.compile(r"[A-Za-z0-9._:\-]{1,64}\Z")
 _log = structlog.get_logger(__name__)
 
 
@@ -29,7 +25,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id
         started = complete = False
 
@@ -43,7 +39,7 @@ class Edge:
             await send(message)
 
         if is_head_too_large(scope["headers"], scope.get("raw_path", b"")):
-            await _HEAD_TOO_LARGE.response()(scope, receive, send_with_id)
+            await HEAD_TOO_LARGE.response()(scope, receive, send_with_id)
             return
         try:
             await self._app(scope, receive, send_with_id)
@@ -55,19 +51,3 @@ class Edge:
             if started:
                 raise  # the server closes the connection, so nobody takes the reply for complete
             await INTERNAL_ERROR.response()(scope, receive, send_with_id)
-
-
-_HEAD_TOO_LARGE = ErrorReply(
-    431,
-    f"Headers may have {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} fields in all; these have more.",
-    "headers_too_large",
-)
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-            if _SAFE_ID.match(given):
-                return str(given)
-    return f"req_{uuid.uuid4().hex}"

@@ -33,7 +33,13 @@ DRAINING_HEADER = "x-pagelet-draining"
 """Set to 1 on refusals of a server that is about to exit, so that a gateway tries another."""
 
 CODES = (
-    *("invalid_json", "invalid_type", "invalid_value", "missing_required_parameter"),
+    *(
+        "invalid_http",
+        "invalid_json",
+        "invalid_type",
+        "invalid_value",
+        "missing_required_parameter",
+    ),
     *("unknown_parameter", "unsupported_parameter", "context_length_exceeded"),
     *(
         "model_not_found",

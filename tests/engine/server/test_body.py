@@ -7,6 +7,8 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pagelet_engine.server.access import POLICIES
 from pagelet_engine.server.body import (
@@ -14,8 +16,10 @@ from pagelet_engine.server.body import (
     MAX_COMMAS,
     MAX_CONTAINERS,
     SMALL_BODY_BYTES,
+    _parse,
     body_limit,
 )
+from pagelet_engine.server.errors import BadRequestError
 from server_client import request
 from server_process import echo_server
 
@@ -49,6 +53,48 @@ def test_a_body_that_would_become_too_many_objects_is_refused_unparsed(url, midd
     reply = request(url, "POST", TEXT, raw=raw(middle))
     assert reply.status == status
     assert (reply.json["error"]["code"] == "request_too_large") is (status == 413)
+
+
+def written(value):
+    """JSON in a spelling of its own: escapes where none are needed, white space everywhere."""
+    if isinstance(value, dict):
+        pairs = [f"{written(key)} \n:\t{written(each)}" for key, each in value.items()]
+        return "{ " + " , ".join(pairs) + " }"
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "\r\n]"
+    if isinstance(value, str):
+        return json.dumps(value).replace(":", "\\u003a") if len(value) % 2 else json.dumps(value)
+    return json.dumps(value)
+
+
+awkward = st.text(alphabet='a":\\{}[], \n', max_size=6)
+documents = st.recursive(
+    st.none() | st.integers(-(2**63), 2**63) | awkward,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(awkward, inner, max_size=4),
+)
+
+
+@given(documents)
+def test_whatever_names_each_key_once_is_read_as_it_is(document):
+    assert _parse(written(document).encode()) == document
+
+
+@given(documents, awkward, documents, documents, st.integers(0, 2))
+def test_a_key_named_twice_is_found_at_any_depth(inner, key, one, other, depth):
+    text = f"{{{written(key)}:{written(one)}, {json.dumps(key)} : {written(other)}}}"
+    for _ in range(depth):
+        text = f'{{"a":[{written(inner)},{text}]}}'
+    with pytest.raises(BadRequestError, match="names a key twice"):
+        _parse(text.encode())
+
+
+@pytest.mark.parametrize("padding", [0, 100_000])
+def test_a_parameter_given_twice_is_refused_in_bodies_of_any_size(url, padding):
+    twice = b'{"model":"echo","prompt":"a","n":2,"n":1,"user":"' + b"a" * padding + b'"}'
+    reply = request(url, "POST", TEXT, raw=twice)
+    assert (reply.status, reply.json["error"]["code"]) == (400, "invalid_json")
+    assert "twice" in reply.json["error"]["message"]
+    assert request(url, "POST", TEXT, raw=twice.replace(b'"n":2,', b"")).status == 200
 
 
 LARGE = {

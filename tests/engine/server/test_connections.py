@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import socket
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ import pytest
 
 from pagelet_engine.server import connections
 from pagelet_engine.server.connections import MAX_HEAD_BYTES, MAX_HEADERS, is_head_too_large
+from pagelet_engine.server.errors import CODES
 from server_client import request
 from server_process import echo_server
 
@@ -144,6 +146,59 @@ def test_what_two_parsers_could_read_differently_is_refused(url, head):
     assert request(url, "GET", "/livez").status == 200
 
 
+def all_of(wire):
+    """Return all there is until the other end closes."""
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := wire.recv(65536):
+            answer += part
+    return answer
+
+
+def parsed(answer):
+    """Return the status, headers and JSON body of the one response that `answer` is."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = [line.split(": ", 1) for line in head.decode().split("\r\n")[1:]]
+    headers = {name.lower(): value for name, value in lines}
+    assert len(body) == int(headers["content-length"])
+    return status_of(answer), headers, json.loads(body)
+
+
+POST = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nx-request-id: mine-1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("framing", "status", "code"),
+    [
+        (b"content-length: 1\r\ncontent-length: 2\r\n\r\n", 400, "invalid_http"),
+        (b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}", 400, "invalid_http"),
+        (b"content-length: -1\r\n\r\n", 400, "invalid_http"),
+        (b"transfer-encoding: chunked\r\n\r\nzz\r\n", 400, "invalid_http"),
+        (b"bad name: b\r\n\r\n", 400, "invalid_http"),
+        (b"x: " + b"a" * 2 * MAX_HEAD_BYTES, 431, "headers_too_large"),
+    ],
+    ids=["two lengths", "both", "negative", "a bad chunk", "a bad name", "too large"],
+)
+def test_bad_framing_is_answered_with_an_error_object_and_an_end(url, framing, status, code):
+    with connect(url) as wire:
+        wire.sendall(POST + framing)
+        told_status, headers, body = parsed(all_of(wire))
+    assert (told_status, body["error"]["code"]) == (status, code)
+    assert body["error"]["type"] == "invalid_request_error"
+    assert body["error"]["code"] in CODES
+    assert headers["content-type"] == "application/json"
+    assert headers["connection"] == "close"
+    assert headers["x-request-id"]
+
+
+def test_a_refusal_of_bad_framing_repeats_the_clients_id_and_no_harmful_one(url):
+    for given, kept in ((b"mine-1", True), (b"a b", False), (b"a" * 100, False)):
+        with connect(url) as wire:
+            wire.sendall(POST.replace(b"mine-1", given) + b"content-length: -1\r\n\r\n")
+            _, headers, _ = parsed(all_of(wire))
+        assert (headers["x-request-id"] == given.decode()) is kept
+
+
 CAPPED = """
 import json, sys
 from pagelet_engine.config import EngineConfig, ServerConfig
@@ -182,6 +237,34 @@ def test_a_head_that_trickles_is_cut_off(capped):
         assert wire.recv(1) == b""
 
 
+@pytest.mark.parametrize("pause", [False, True], ids=["at once", "while the answer is on its way"])
+@pytest.mark.parametrize("num_before", [1, 2])
+def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request(
+    unhurried, num_before, pause
+):
+    """Requests in one write, garbage behind them: no status line but those that are owed."""
+    with connect(unhurried) as wire:
+        wire.sendall(STREAMING * num_before + (b"" if pause else GARBAGE))
+        answer = wire.recv(65536) if pause else b""
+        if pause:
+            wire.sendall(GARBAGE)
+        answer += all_of(wire)
+    assert b"HTTP/1.1 4" not in answer
+    assert answer.count(b"HTTP/1.1 200") == pause
+    assert b"invalid_http" not in answer
+    assert b"[DONE]" not in answer
+    assert request(unhurried, "GET", "/livez").status == 200
+
+
+def test_what_comes_behind_a_complete_answer_is_refused_in_its_own_turn(url):
+    with connect(url) as wire:
+        wire.sendall(OK + b"\r\n")
+        assert status_of(wire.recv(4096)) == 200
+        wire.sendall(GARBAGE)
+        assert parsed(all_of(wire))[0] == 400
+
+
+GARBAGE = b"\x00\x01 garbage\r\n\r\n"
 ASK = b'{"model":"echo","prompt":"a b c d","max_tokens":40,"stream":true}'
 STREAMING = (
     b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
