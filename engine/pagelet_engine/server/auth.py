@@ -6,7 +6,8 @@ them, so that neither a log, a core dump nor a stopwatch tells a key. The file i
     {"keys": [{"sha256": "<64 hex digits>", "tenant": "team-a", "weight": 2, "priority": 0,
                "scopes": ["api"]}]}
 
-("key" in place of "sha256" gives the key itself), or plain lines, one key each, `#` a comment.
+("key" in place of "sha256" gives the key itself, "cache_group" names tenants that may share cached
+prefixes), or plain lines, one key each, `#` a comment.
 """
 
 import hashlib
@@ -46,6 +47,8 @@ class Caller:
     scopes: frozenset[str] = frozenset({"api"})
     is_gateway: bool = False
     """Whether the x-pagelet-* headers of this request can be believed."""
+    cache_group: str | None = None
+    """Whose cached prefixes it shares: those of all tenants in this group; None: its own alone."""
     max_prompt_tokens: int | None = None
     """Longest prompt the gateway allows; None: what the model's context holds."""
     max_output_tokens: int | None = None
@@ -63,6 +66,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: float = 1.0
     priority: int = 0
     scopes: list[str] = msgspec.field(default_factory=lambda: ["api"])
+    cache_group: str | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,16 +187,21 @@ class _Watched:
         return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
-def tenant_salt(secret: bytes, tenant: str) -> bytes:
-    """Return what keeps a tenant's cached prefixes from all others: nobody can choose it."""
-    return hmac.digest(secret, tenant.encode("utf-8"), "sha256")
+def cache_salt(secret: bytes, caller: Caller) -> bytes:
+    """Return what keeps cached prefixes from all but this tenant, or its group: no client's choice.
+
+    A group is no tenant of the same name: no tenant's name holds what separates the two.
+    """
+    group = caller.cache_group
+    owner = f"tenant/{caller.tenant}" if group is None else f"group/{group}"
+    return hmac.digest(secret, owner.encode("utf-8"), "sha256")
 
 
 def as_tenant(caller: Caller, tenant: str | None) -> Caller:
     """Return the tenant the gateway speaks for; what others say of themselves is not believed."""
     if not caller.is_gateway or tenant is None or not _TENANT.match(tenant):
         return caller
-    return replace(caller, tenant=tenant)
+    return replace(caller, tenant=tenant, cache_group=None)
 
 
 def _parse_gateway(text: str) -> Keys:
@@ -210,6 +219,8 @@ def _checked(number: int, entry: _Entry) -> tuple[bytes, Caller]:
         raise ConfigError(f"{where} must have one of sha256 and key.")
     if not _TENANT.match(entry.tenant):
         raise ConfigError(f"{where}: tenant must be 1 to 64 letters, digits, dots or dashes.")
+    if entry.cache_group is not None and not _TENANT.match(entry.cache_group):
+        raise ConfigError(f"{where}: cache_group must be 1 to 64 letters, digits, dots or dashes.")
     if not 0.001 <= entry.weight <= 1000:
         raise ConfigError(f"{where}: weight is {entry.weight}; it must lie in [0.001, 1000].")
     unknown = set(entry.scopes) - set(SCOPES)
@@ -221,7 +232,13 @@ def _checked(number: int, entry: _Entry) -> tuple[bytes, Caller]:
         digest = bytes.fromhex(entry.sha256)
     else:
         raise ConfigError(f"{where}: sha256 must be 64 hex digits.")
-    return digest, Caller(entry.tenant, entry.weight, entry.priority, frozenset(entry.scopes))
+    return digest, Caller(
+        entry.tenant,
+        entry.weight,
+        entry.priority,
+        frozenset(entry.scopes),
+        cache_group=entry.cache_group,
+    )
 
 
 def _long_enough(key: str) -> str:

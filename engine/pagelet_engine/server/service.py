@@ -16,7 +16,7 @@ from pagelet_engine.engine_client import MAX_UNREAD_BYTES, EngineClient
 from pagelet_engine.errors import EngineError, InvalidRequestError
 from pagelet_engine.messages import Ready
 from pagelet_engine.metrics import EngineMetrics
-from pagelet_engine.server.auth import Caller, tenant_salt
+from pagelet_engine.server.auth import Caller, cache_salt
 from pagelet_engine.server.lifecycle import Lifecycle
 from pagelet_engine.server.prompts import PromptEncoder
 from pagelet_engine.server.text_stream import RequestTimer, TextOptions, TextStream
@@ -169,7 +169,7 @@ class Service:
         """Return on whose account a request runs, and for how long: the shortest of `limits_s`."""
         given = [limit_s for limit_s in limits_s if limit_s is not None]
         return Terms(
-            cache_salt=tenant_salt(self._salt_secret, caller.tenant),
+            cache_salt=cache_salt(self._salt_secret, caller),
             tenant=caller.tenant,
             weight=caller.weight,
             priority=caller.priority,

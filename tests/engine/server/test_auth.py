@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from pagelet_engine.config import EngineConfig
+from pagelet_engine.engine_client import engine_command
 from pagelet_engine.errors import ConfigError
 from pagelet_engine.server import auth
 from pagelet_engine.server.auth import (
@@ -17,9 +19,11 @@ from pagelet_engine.server.auth import (
     Caller,
     KeyRing,
     as_tenant,
+    cache_salt,
     parse_keys,
-    tenant_salt,
 )
+from server_client import request
+from server_process import echo_server
 
 KEY, OTHER = "sk-a-long-enough-key", "sk-another-such-key-"
 
@@ -96,6 +100,7 @@ def test_no_text_opens_what_it_is_no_key_of(text):
         (json_file({"tenant": "a", "key": KEY, "sha256": sha256(KEY)}), "one of sha256 and key"),
         (json_file({"tenant": "a", "sha256": "abc"}), "64 hex digits"),
         (json_file({"tenant": "a b", "key": KEY}), "tenant must be"),
+        (json_file({"tenant": "a", "key": KEY, "cache_group": "b c"}), "cache_group must be"),
         (json_file({"tenant": "a", "key": KEY, "weight": 0}), "weight is 0"),
         (json_file({"tenant": "a", "key": KEY, "weight": "1"}), "not what it should be"),
         (json_file({"tenant": "a", "key": KEY, "scopes": ["root"]}), "'root'"),
@@ -189,6 +194,48 @@ def test_the_gateways_key_alone_closes_the_server_and_makes_its_word_count(tmp_p
 
 
 def test_salts_differ_by_tenant_and_by_secret():
-    salts = {tenant_salt(s, t) for s in (b"1", b"2") for t in ("a", "b")}
+    salts = {cache_salt(s, Caller(t)) for s in (b"1", b"2") for t in ("a", "b")}
     assert len(salts) == 4
-    assert tenant_salt(b"1", "a") == tenant_salt(b"1", "a")
+    assert cache_salt(b"1", Caller("a")) == cache_salt(b"1", Caller("a", 2.0, 1))
+
+
+def test_a_group_shares_a_salt_that_no_tenant_and_no_other_group_has():
+    first, second = Caller("a", cache_group="g"), Caller("b", cache_group="g")
+    assert cache_salt(b"1", first) == cache_salt(b"1", second)
+    others = [Caller("g"), Caller("a"), Caller("b"), Caller("a", cache_group="h")]
+    assert len({cache_salt(b"1", caller) for caller in (first, *others)}) == 5
+
+
+def test_who_a_gateway_speaks_for_is_in_no_group_of_its_keys():
+    gateway = Caller("gateway", is_gateway=True, cache_group="g")
+    assert as_tenant(gateway, "team-a").cache_group is None
+
+
+GROUPED = {"one": "team-1", "two": "team-2", "three": "team-3", "four": "shared", "again": "team-1"}
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory):
+    """An engine with two tenants of one group, one alone, and one named like the group."""
+    path = tmp_path_factory.mktemp("keys") / "keys.json"
+    entries = [
+        {"key": KEY + name, "tenant": tenant}
+        | ({"cache_group": "shared"} if tenant in ("team-1", "team-2") else {})
+        for name, tenant in GROUPED.items()
+    ]
+    path.write_text(json_file(*entries))
+    model = {"model": "dummy://tiny", "served_model_name": "m", "num_threads": 1}
+    command = engine_command(EngineConfig(**model))
+    with echo_server(model=model, listen={"api_keys_file": str(path)}, command=command) as server:
+        yield server.wait_ready()
+
+
+def test_tenants_of_a_group_find_each_others_prefixes_and_nobody_else_does(grouped):
+    cached = {}
+    for name in GROUPED:
+        headers = {"authorization": f"Bearer {KEY + name}"}
+        asked = {"model": "m", "prompt": "once upon a time " * 8, "max_tokens": 1}
+        reply = request(grouped, "POST", "/v1/completions", asked, headers=headers)
+        cached[name] = reply.json["usage"]["prompt_tokens_details"]["cached_tokens"]
+    assert cached["one"] == cached["three"] == cached["four"] == 0
+    assert cached["two"] == cached["again"] > 0

@@ -91,6 +91,13 @@ def test_tenants_share_no_salt_and_no_server_tells_anothers(service):
     assert other.terms_of(Caller("a"), ()).cache_salt != salts[0]
 
 
+def test_a_group_shares_the_cache_and_nothing_else(service):
+    first = service.terms_of(Caller("a", 2.0, cache_group="g"), ())
+    second = service.terms_of(Caller("b", 1.0, cache_group="g"), ())
+    assert first.cache_salt == second.cache_salt
+    assert (first.tenant, first.weight, second.tenant, second.weight) == ("a", 2.0, "b", 1.0)
+
+
 class Recorder(EngineClient):
     """Writes down what would be sent."""
 
