@@ -42,6 +42,7 @@ class Ticket:
     era: int
     """How often the breaker had opened by then."""
     is_probe: bool
+    entered_at: float
 
 
 @dataclass(slots=True)
@@ -93,6 +94,8 @@ class Breaker:
     _open_for_s: float = 0.0
     _open_until: float | None = None
     _closed_at: float = -math.inf
+    _together_at: float = -math.inf
+    """When a failure that requests have in common last counted."""
     _probe: tuple[int, float] | None = None
     """Number and deadline of the request that probes."""
     _window: Window = field(default_factory=Window)
@@ -133,7 +136,7 @@ class Breaker:
         self._entered += 1
         if is_probe:
             self._probe = (self._entered, deadline)
-        return Ticket(self._entered, self._era, is_probe)
+        return Ticket(self._entered, self._era, is_probe, now)
 
     def answered(self, ticket: Ticket, now: float) -> None:
         """The first byte is here: enough to close the circuit, not yet a success.
@@ -152,10 +155,21 @@ class Breaker:
             self._in_a_row = 0
             self._window.add(now, failed=False)
 
-    def fail(self, ticket: Ticket, now: float) -> None:
-        """The request failed, and not by the client's fault."""
+    def fail(self, ticket: Ticket, now: float, *, is_common: bool = False) -> None:
+        """The request failed, and not by the client's fault.
+
+        Args:
+            ticket: What `enter` returned.
+            now: When.
+            is_common: Whether all that run at the same time may fail so for one and the same
+                reason. Of those under way when one such failure counts, no other does.
+        """
         if ticket.era != self._era:
             return
+        if is_common and not ticket.is_probe:
+            if ticket.entered_at <= self._together_at:
+                return
+            self._together_at = now
         if self._open_until is not None:
             if ticket.is_probe:
                 self.trip(now)

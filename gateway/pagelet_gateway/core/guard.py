@@ -30,9 +30,9 @@ class Entry:
         """It was answered to its end."""
         self.breaker.succeed(self.ticket, now)
 
-    def fail(self, now: float) -> None:
-        """It failed."""
-        self.breaker.fail(self.ticket, now)
+    def fail(self, now: float, *, is_common: bool = False) -> None:
+        """It failed; `is_common` as in `Breaker.fail`."""
+        self.breaker.fail(self.ticket, now, is_common=is_common)
 
     def release(self) -> None:
         """It ended in a way that says nothing."""

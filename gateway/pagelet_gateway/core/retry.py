@@ -12,7 +12,9 @@ class Failure(StrEnum):
     """How an attempt failed before the first byte."""
 
     REFUSED = "refused"
-    """No connection; the engine has seen nothing."""
+    """No connection, and that at once; the engine has seen nothing."""
+    UNREACHABLE = "unreachable"
+    """No connection in the time one may take; the engine has seen nothing."""
     DRAINING = "draining"
     """The engine said that it is going away; it has done nothing."""
     RESET = "reset"
@@ -28,19 +30,25 @@ class Failure(StrEnum):
 
 
 BREAKING = frozenset(
-    {Failure.REFUSED, Failure.RESET, Failure.PROTOCOL, Failure.ERROR, Failure.SLOW}
+    {Failure.UNREACHABLE, Failure.RESET, Failure.PROTOCOL, Failure.ERROR, Failure.SLOW}
 )
 """Failures that count against an endpoint and its revision. One that drains or has too much to
-do is sound, and says so."""
+do is sound, and says so. A refused connection costs nobody anything and often is a restart that
+ends any moment: `AVOID_S` is enough, and a circuit would keep the engine closed long after."""
 
 FIRST_BYTE_SHARE = 0.5
 """How much of its remaining time a request waits for one attempt's first byte while there is
 somewhere else to go; what follows has the rest."""
 
-REFUSALS = frozenset({Failure.REFUSED, Failure.DRAINING})
+REFUSALS = frozenset({Failure.REFUSED, Failure.UNREACHABLE, Failure.DRAINING})
 """Failures that cost no engine any work."""
 
-AVOID_S = {Failure.REFUSED: 1.0, Failure.DRAINING: 5.0, Failure.BUSY: 1.0}
+AVOID_S = {
+    Failure.REFUSED: 1.0,
+    Failure.UNREACHABLE: 1.0,
+    Failure.DRAINING: 5.0,
+    Failure.BUSY: 1.0,
+}
 """How long an endpoint is left alone after its first refusal. A refused connection may be a
 restart that ends any moment; a draining engine does not come back, and the next table will
 not name it."""
@@ -48,52 +56,46 @@ not name it."""
 
 @dataclass(slots=True)
 class RetryBudget:
-    """Keeps retries from multiplying an outage: at most a share of all requests, plus a floor.
+    """Keeps retries from multiplying an outage: a share of all requests, and a few at once.
 
-    In any time span retries number at most `burst + ratio * requests + floor_per_s * seconds`.
-    Values follow the usual practice of service meshes (20 %, and a floor so that a quiet
-    service may retry at all).
+    Of any n requests in a row at most `burst + ratio * n` are made again, however much or little
+    time they take: with the defaults at most a fifth wherever n is 50 or more. Time alone earns
+    nothing, since at a low rate that would allow a retry of every request.
     """
 
-    ratio: float = 0.2
-    floor_per_s: float = 1.0
-    burst: float = 10.0
-    _balance: float = 10.0
-    _seen_at: float | None = None
+    ratio: float = 0.1
+    burst: float = 5.0
+    """As many as an endpoint may fail in a row before its circuit opens (`consecutiveErrors`), so
+    that one broken endpoint costs no request."""
+    _balance: float = 5.0
 
-    def deposit(self, now: float) -> None:
+    def deposit(self) -> None:
         """Count one request."""
-        self._accrue(now)
         self._balance = min(self.burst, self._balance + self.ratio)
 
-    def has_left(self, now: float) -> bool:
+    def has_left(self) -> bool:
         """Whether `withdraw` would allow a retry."""
-        self._accrue(now)
-        return self._balance >= 1.0
+        return self._balance >= 1.0 - _ROUNDING
 
-    def withdraw(self, now: float) -> bool:
+    def withdraw(self) -> bool:
         """Take one retry; False when the budget is used up."""
-        self._accrue(now)
-        if self._balance < 1.0:
+        if not self.has_left():
             return False
-        self._balance -= 1.0
+        self._balance = max(0.0, self._balance - 1.0)
         return True
 
-    def _accrue(self, now: float) -> None:
-        elapsed_s = max(0.0, now - self._seen_at) if self._seen_at is not None else 0.0
-        self._balance = min(self.burst, self._balance + elapsed_s * self.floor_per_s)
-        self._seen_at = now
+
+_ROUNDING = 1e-9
+"""Ten tenths are no whole in binary."""
 
 
-def may_retry(
-    failure: Failure, *, attempts: int, max_attempts: int, budget: RetryBudget, now: float
-) -> bool:
+def may_retry(failure: Failure, *, attempts: int, max_attempts: int, budget: RetryBudget) -> bool:
     """Decide whether another attempt is allowed, and pay for it.
 
     Refusals are free: they did no work, `max_attempts` bounds them, and the endpoint is
-    avoided from then on. Whatever else fails may have cost an engine a prefill, so it draws on
-    the budget.
+    avoided from then on. One that was given up as too slow has been paid for by then. Whatever
+    else fails may have cost an engine a prefill, so it draws on the budget.
     """
     if attempts >= max_attempts:
         return False
-    return failure in REFUSALS or budget.withdraw(now)
+    return failure in REFUSALS or failure is Failure.SLOW or budget.withdraw()

@@ -11,6 +11,7 @@ from pagelet_gateway.core import fallback
 from pagelet_gateway.core.affinity import Chain
 from pagelet_gateway.core.fallback import Link
 from pagelet_gateway.core.guard import Guard, Key, external_key
+from pagelet_gateway.core.liveness import Liveness
 from pagelet_gateway.core.picker import Picker
 from pagelet_gateway.core.retry import AVOID_S, Failure
 from pagelet_gateway.core.route_table import ModelRoute, Revision, Role, RouteTable
@@ -48,6 +49,7 @@ class Router:
         """
         self.table: RouteTable | None = None
         self.guard = Guard(seed)
+        self.liveness = Liveness()
         self._chains: dict[str, fallback.Chain] = {}
         self._dealers: dict[str, Dealer] = {}
         self._picker = Picker()
@@ -68,14 +70,14 @@ class Router:
         self.table = table
         self._chains = {name: fallback.chain_of(table, name) for name in table.models}
         self.guard.apply(table)
-        self._picker.keep_only(
-            {
-                url
-                for route in table.models.values()
-                for revision in route.revisions
-                for url in revision.endpoints
-            }
-        )
+        urls = {
+            url
+            for route in table.models.values()
+            for revision in route.revisions
+            for url in revision.endpoints
+        }
+        self._picker.keep_only(urls)
+        self.liveness.keep_only(urls)
 
     def assign(self, model: str, key: str | None) -> str | None:
         """Choose the revision of a new request; None when no revision has a share.

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 import structlog
 
@@ -19,7 +20,7 @@ from pagelet_gateway.server.verdicts import Verdicts
 
 log = structlog.get_logger("pagelet.gateway")
 
-_HOLDS = frozenset({Failure.REFUSED, Failure.DRAINING, Failure.RESET})
+_HOLDS = frozenset({Failure.REFUSED, Failure.UNREACHABLE, Failure.DRAINING, Failure.RESET})
 """What a newer table may already know about."""
 
 
@@ -52,7 +53,7 @@ class Attempts:
         """
         call.dealt_to = call.revision
         check_hops(call)
-        self._budget.deposit(call.started_at)
+        self._budget.deposit()
         call.verdicts = Verdicts(self._router.guard)
         target = self._itinerary.first(call, call.started_at)
         if target is not None and target.link is not None:
@@ -78,13 +79,16 @@ class Attempts:
 
     def judge(self, call: Call) -> None:
         """Tell the circuits how a call ended."""
-        if call.verdicts is not None:
-            call.verdicts.end(time.monotonic(), is_good=call.went_well)
+        if call.verdicts is None:
+            return
+        is_good = call.went_well(is_excused=self._is_excused(call))
+        is_common = call.never_began and not call.seen.is_stream
+        call.verdicts.end(time.monotonic(), is_good=is_good, is_common=is_common)
 
     async def _attempt(self, call: Call, target: Target) -> Answer:
         now = time.monotonic()
         call.attempts += 1
-        call.target = target
+        call.target, call.asked_at = target, now
         call.revision = FALLBACK if target.link else target.revision
         assert call.verdicts is not None
         call.verdicts.begin(target, now, call.deadline)
@@ -97,11 +101,28 @@ class Attempts:
         answered_at = time.monotonic()
         call.verdicts.answered(answered_at)
         self._router.answered(target)
+        self._hear(target.url)
+        answer.on_part = partial(self._hear, target.url)
         if answer.is_event_stream and target.revision:
             self._router.guard.saw_first_token(
                 target.key, target.url, answered_at - now, answered_at
             )
         return answer
+
+    def _hear(self, url: str) -> None:
+        self._router.liveness.hear(url, time.monotonic())
+
+    def _is_excused(self, call: Call) -> bool:
+        """Whether running out of time says nothing about the engine asked last.
+
+        It does not if the client was in a hurry, nor if a whole answer was asked for and the
+        engine was at work for others meanwhile.
+        """
+        if call.is_hurried:
+            return True
+        if call.target is None or call.seen.is_stream:
+            return False
+        return self._router.liveness.was_heard_since(call.target.url, call.asked_at)
 
     async def _send_patiently(self, call: Call, target: Target) -> Answer:
         """Send, and wait for the first byte as long as there is nothing better to do."""
@@ -110,10 +131,9 @@ class Attempts:
             async with asyncio.timeout(None) as patience:
 
                 def lose_it() -> None:
-                    now = time.monotonic()
-                    if self._budget.has_left(now) and self._itinerary.knows_another(
-                        call, target, now
-                    ):
+                    # Paid for here: whoever gives up first must not find the budget used up.
+                    knows_another = self._itinerary.knows_another(call, target, time.monotonic())
+                    if knows_another and self._budget.withdraw():
                         patience.reschedule(loop.time())
 
                 share_s = FIRST_BYTE_SHARE * max(0.0, call.remaining_s())
@@ -128,7 +148,13 @@ class Attempts:
     def _note(self, call: Call, target: Target, error: AttemptError) -> None:
         now = time.monotonic()
         assert call.verdicts is not None
-        call.verdicts.failed(error.failure, now, is_excused=call.is_hurried and _was_late(error))
+        was_late = _was_late(error)
+        call.verdicts.failed(
+            error.failure,
+            now,
+            is_excused=was_late and self._is_excused(call),
+            is_common=was_late and not call.seen.is_stream,
+        )
         self._router.report(target, error.failure, now)
         call.failure = error.failure
         if target.link is None:
@@ -186,7 +212,6 @@ class Attempts:
             attempts=call.attempts,
             max_attempts=limit,
             budget=self._budget,
-            now=time.monotonic(),
         )
 
 

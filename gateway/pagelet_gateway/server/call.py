@@ -38,6 +38,8 @@ class Call:
     is_hurried: bool = False
     """Whether the client gave it less time than the model has; running out of it says nothing
     about an engine."""
+    asked_at: float = 0.0
+    """Monotonic seconds when the current attempt began."""
     prefix: Chain = ()
     """Its prompt's beginning, on routes that are aware of it."""
     is_pinned: bool = False
@@ -81,12 +83,20 @@ class Call:
         return self.deadline - time.monotonic()
 
     @property
-    def went_well(self) -> bool | None:
-        """What its end says about the engine asked last; None if nothing."""
+    def never_began(self) -> bool:
+        """Whether its time was up before the first byte of an answer."""
+        return self.outcome is Outcome.TIMEOUT and not self.exchange.is_started
+
+    def went_well(self, *, is_excused: bool) -> bool | None:
+        """What its end says about the engine asked last; None if nothing.
+
+        Args:
+            is_excused: Whether running out of time is not that engine's fault.
+        """
         if self.outcome in (Outcome.OK, Outcome.CLIENT_ERROR):
             return True
-        never_began = self.outcome is Outcome.TIMEOUT and not self.exchange.is_started
-        return False if (never_began and not self.is_hurried) or self.is_engine_to_blame else None
+        is_too_slow = self.never_began and not is_excused
+        return False if is_too_slow or self.is_engine_to_blame else None
 
     def cut(self, reason: str) -> None:
         """End it now; an open stream gets an error event that names the reason."""

@@ -62,6 +62,8 @@ class Answer:
     """The first part of the body; empty only if the whole body is."""
     unwatch: Callable[[], None]
     """Stops watching for the connection's loss."""
+    on_part: Callable[[], None] = lambda: None
+    """Is told of each further part of the body."""
     num_reads: int = 0
     """Reads that began."""
     is_waiting: bool = False
@@ -92,11 +94,13 @@ class Answer:
         self.num_reads += 1
         self.is_waiting = True
         try:
-            return await self.response.content.readany()
+            part = await self.response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise BrokenStreamError(_detail(error)) from None
         finally:
             self.is_waiting = False
+        self.on_part()
+        return part
 
     def stall(self) -> None:
         """Make the reader stop waiting."""
@@ -190,7 +194,9 @@ def _retrieve(closed: "asyncio.Future[None]") -> None:
 
 
 def _failure(error: Exception) -> Failure:
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Failure.UNREACHABLE
+    if isinstance(error, aiohttp.ClientConnectorError):
         return Failure.REFUSED
     if isinstance(error, aiohttp.ClientConnectionError | OSError):
         return Failure.RESET

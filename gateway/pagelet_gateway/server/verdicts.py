@@ -8,7 +8,7 @@ from pagelet_gateway.core.router import Target
 class Verdicts:
     """Follows one request through the circuits it enters. Times are monotonic seconds."""
 
-    __slots__ = ("_circuit", "_endpoint", "_failed", "_guard", "_key")
+    __slots__ = ("_circuit", "_endpoint", "_failed", "_guard", "_is_common", "_key")
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -16,6 +16,7 @@ class Verdicts:
         self._circuit: Entry | None = None
         self._endpoint: Entry | None = None
         self._failed = False
+        self._is_common = False
 
     def begin(self, target: Target, now: float, deadline: float) -> None:
         """An attempt goes to `target`."""
@@ -23,7 +24,7 @@ class Verdicts:
             self._leave(now)
             self._key = target.key
             self._circuit = self._guard.enter_circuit(target.key, now, deadline)
-        self._failed = False
+        self._failed = self._is_common = False
         if target.revision:
             entry = self._guard.enter_endpoint(target.key, target.url, now, deadline)
             self._endpoint = entry
@@ -34,34 +35,42 @@ class Verdicts:
             if entry is not None:
                 entry.answered(now)
 
-    def failed(self, failure: Failure, now: float, *, is_excused: bool = False) -> None:
+    def failed(
+        self, failure: Failure, now: float, *, is_excused: bool = False, is_common: bool = False
+    ) -> None:
         """The attempt failed before that; another may follow.
 
         Args:
             failure: How.
             now: When.
-            is_excused: Whether it was given too little time to be blamed.
+            is_excused: Whether nobody is to blame, such as after too little time.
+            is_common: As in `Breaker.fail`.
         """
         if failure in BREAKING and not is_excused:
-            self._failed = True
+            self._failed, self._is_common = True, is_common
             if self._endpoint is not None:
-                self._endpoint.fail(now)
+                self._endpoint.fail(now, is_common=is_common)
         elif self._endpoint is not None:
             self._endpoint.release()
         self._endpoint = None
 
-    def end(self, now: float, *, is_good: bool | None) -> None:
+    def end(self, now: float, *, is_good: bool | None, is_common: bool = False) -> None:
         """The request is over; may be called again.
 
         Args:
             now: When.
             is_good: Whether whoever was asked last did well; None if that is not known, or
                 was another's doing.
+            is_common: As in `Breaker.fail`.
         """
+        self._is_common = self._is_common or is_common
         if self._endpoint is not None and is_good is None:
             self._endpoint.release()
         elif self._endpoint is not None:
-            (self._endpoint.succeed if is_good else self._endpoint.fail)(now)
+            if is_good:
+                self._endpoint.succeed(now)
+            else:
+                self._endpoint.fail(now, is_common=is_common)
             self._failed = not is_good
         self._endpoint = None
         self._leave(now, is_good=is_good)
@@ -74,6 +83,6 @@ class Verdicts:
         if is_good:
             circuit.succeed(now)
         elif failed or is_good is False:
-            circuit.fail(now)
+            circuit.fail(now, is_common=self._is_common)
         else:
             circuit.release()

@@ -69,6 +69,27 @@ def test_failures_that_left_the_window_do_not_count():
     assert breaker.state(WINDOW_S + 2.0) is State.OPEN
 
 
+@given(st.integers(1, 100), st.integers(1, 3))
+def test_failures_in_common_count_once_for_all_that_ran_at_the_same_time(at_once, rounds):
+    breaker = Breaker(POLICY, "seed")
+    for number in range(rounds):
+        tickets = [breaker.enter(number * 60.0, FAR) for _ in range(at_once)]
+        for index, ticket in enumerate(tickets):
+            breaker.fail(ticket, number * 60.0 + 50.0 + index / 100, is_common=True)
+    is_open = rounds >= POLICY.consecutive_errors
+    last = (rounds - 1) * 60.0 + 51.0
+    assert breaker.state(last) is (State.OPEN if is_open else State.CLOSED)
+
+
+def test_a_probe_that_fails_in_common_opens_it_again():
+    breaker = Breaker(POLICY, "seed")
+    breaker.fail(breaker.enter(0.0, FAR), 1.0, is_common=True)
+    breaker.trip(1.0)
+    at = 1.0 + open_s(breaker, 1.0)
+    breaker.fail(breaker.enter(at, FAR), at, is_common=True)
+    assert breaker.state(at) is State.OPEN
+
+
 def test_one_probe_at_a_time_and_its_answer_closes():
     breaker = broken()
     until = open_s(breaker, 0.0)
