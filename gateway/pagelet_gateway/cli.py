@@ -14,7 +14,11 @@ def register(app: typer.Typer) -> None:
 def gateway(
     route_table: Annotated[
         Path | None,
-        typer.Option(help="JSON file to obey; may appear later and change at any time."),
+        typer.Option(
+            "--config",
+            "--route-table",
+            help="Route table to obey, a JSON file; may appear later and change at any time.",
+        ),
     ] = None,
     kubernetes: Annotated[
         bool, typer.Option("--kubernetes", help="Obey the ModelDeployments of a cluster.")
@@ -39,8 +43,9 @@ def gateway(
         bool, typer.Option(help="Serve no model without tenants, instead of to everybody.")
     ] = False,
     replicas: Annotated[
-        int, typer.Option(help="How many gateways share the quotas, this one included.")
-    ] = 1,
+        int | None,
+        typer.Option(help="How many gateways share the quotas, this one included. Default: 1."),
+    ] = None,
     replicas_service: Annotated[
         str | None,
         typer.Option(help="Count the addresses of this name as replicas: a headless Service."),

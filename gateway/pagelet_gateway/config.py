@@ -5,6 +5,9 @@ from pathlib import Path
 
 from pagelet_gateway.errors import ConfigError
 
+STORE_FAILURES = ("local", "open", "closed")
+"""What may hold while the store of quotas is gone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
@@ -35,8 +38,9 @@ class GatewayConfig:
     require_keys: bool = False
     """Whether a model without tenants is closed to all instead of open to everybody."""
 
-    replicas: int = 1
-    """How many gateways share the quotas evenly, this one included."""
+    replicas: int | None = None
+    """How many gateways share the quotas evenly, this one included; None for one, or for as many
+    as `replicas_service` counts."""
 
     replicas_service: str | None = None
     """Name whose addresses are counted as replicas, such as a headless Service's."""
@@ -99,6 +103,7 @@ class GatewayConfig:
             ConfigError: A value is out of range; the message names field, value and remedy.
         """
         self._check_source()
+        self._check_quotas()
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}; it must lie between 0 and 65535.")
         if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
@@ -112,7 +117,6 @@ class GatewayConfig:
             "max_body_bytes",
             "max_bodies_bytes",
             "max_attempts",
-            "replicas",
             "quota_store_timeout_s",
             "body_timeout_s",
             "connect_timeout_s",
@@ -124,6 +128,20 @@ class GatewayConfig:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")
 
+    def _check_quotas(self) -> None:
+        if self.replicas is not None and self.replicas <= 0:
+            raise ConfigError(f"replicas is {self.replicas}; it must be above 0.")
+        if self.replicas is not None and self.replicas_service is not None:
+            raise ConfigError(
+                f"--replicas {self.replicas} and --replicas-service {self.replicas_service} both "
+                f"say how many gateways there are; give one of them."
+            )
+        if self.quota_store_failure not in STORE_FAILURES:
+            raise ConfigError(
+                f"quota store failure is {self.quota_store_failure!r}; choose one of "
+                f"{', '.join(STORE_FAILURES)}."
+            )
+
     @property
     def source(self) -> str:
         """What is obeyed, for the log."""
@@ -133,7 +151,7 @@ class GatewayConfig:
     def _check_source(self) -> None:
         if self.kubernetes == (self.route_table is not None):
             raise ConfigError(
-                "a gateway obeys a file or a cluster: give one of --route-table and --kubernetes."
+                "a gateway obeys a file or a cluster: give one of --config and --kubernetes."
             )
         if not self.kubernetes and (self.namespaces or self.kubeconfig is not None):
             raise ConfigError("--namespace and --kubeconfig belong to --kubernetes; give it, too.")

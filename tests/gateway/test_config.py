@@ -28,3 +28,16 @@ def test_what_can_never_work_is_refused_with_field_and_value(field, value):
 
 def test_the_defaults_work():
     assert GatewayConfig(route_table=Path("x")).host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "part"),
+    [
+        ({"replicas": 0}, "replicas is 0; it must be above 0"),
+        ({"replicas": 2, "replicas_service": "gateways"}, "give one of them"),
+        ({"quota_store_failure": "maybe"}, "'maybe'; choose one of local, open, closed"),
+    ],
+)
+def test_what_says_nothing_clear_about_quotas_is_refused(fields, part):
+    with pytest.raises(ConfigError, match=part):
+        GatewayConfig(route_table=Path("x"), **fields)

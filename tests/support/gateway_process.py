@@ -49,8 +49,9 @@ def table(*models: dict[str, Any]) -> dict[str, Any]:
 class GatewayProcess:
     """`pagelet gateway` on a free port; `with GatewayProcess(tmp_path) as gateway`."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, named: str = "--config") -> None:
         self.table_path = folder / "routes.json"
+        self._named = named
         self._options = options
         self._log: list[dict[str, Any]] = []
         self._grew = threading.Condition()
@@ -72,7 +73,7 @@ class GatewayProcess:
 
     def _source(self) -> list[str]:
         follows = "--kubernetes" in self._options
-        return [] if follows else ["--route-table", str(self.table_path)]
+        return [] if follows else [self._named, str(self.table_path)]
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:

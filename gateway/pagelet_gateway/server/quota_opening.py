@@ -4,10 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import structlog
+
 from pagelet_gateway.errors import ConfigError
 from pagelet_gateway.server.quotas import LocalQuotas, Quotas
 from pagelet_gateway.server.replicas import Replicas
 from pagelet_gateway.tenant_metrics import TenantMetrics
+
+log = structlog.get_logger("pagelet.gateway")
 
 
 @contextlib.asynccontextmanager
@@ -40,6 +44,12 @@ async def open_quotas(
         if store is None:
             yield local
             return
+        if on_failure == "local" and replicas == 1 and service is None:
+            log.warning(
+                "quotas are not shared while the store is gone",
+                reason="one gateway is assumed, which then admits every quota whole",
+                remedy="with more gateways give --replicas or --replicas-service",
+            )
         async with _stored(local, metrics, store, on_failure, timeout_s) as quotas:
             yield quotas
     finally:

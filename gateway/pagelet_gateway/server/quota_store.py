@@ -6,17 +6,18 @@ than its timeout. A gateway that dies leaves its places taken until their leases
 """
 
 import asyncio
+import contextlib
 import hashlib
 import time
 import uuid
-from collections.abc import Container, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -40,6 +41,10 @@ LEASE_EXTRA_S = 10.0
 """A place is held this much longer than its request can last."""
 
 MAX_CONNECTIONS = 32
+
+MAX_WAIT_S = 5.0
+"""Longest wait for a connection that others use: thousands of admissions at once are done by then,
+and a server that is busy is not gone."""
 
 _KINDS = (Limit.CONCURRENT, Limit.REQUESTS, Limit.TOKENS)
 _GONE = (RedisError, OSError, TimeoutError)
@@ -92,10 +97,9 @@ class StoredQuotas:
         Raises:
             ValueError: The URL is not one.
         """
-        pool = BlockingConnectionPool.from_url(
+        pool = ConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
-            timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -103,6 +107,7 @@ class StoredQuotas:
         self._client: Redis = Redis.from_pool(pool)
         self._admit = self._client.register_script(ADMIT)
         self._settle = self._client.register_script(SETTLE)
+        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
         self._timeout_s = timeout_s
         self._on_failure = on_failure
         self._local = local
@@ -115,18 +120,61 @@ class StoredQuotas:
         """Ask the server, or decide without it while it is gone.
 
         Raises:
-            UnavailableError: It is gone, and nothing is to be admitted without it.
+            UnavailableError: It is gone, and nothing is to be admitted without it; or too many
+                ask it at once.
         """
-        if time.monotonic() >= self._rests_until:
-            ticket = StoredTicket(uuid.uuid4().hex, tokens, tuple(scopes), 0, Standings())
-            try:
-                return await self._ask(ticket, lease_s)
-            except _GONE as error:
-                self._note_gone(error)
-            except asyncio.CancelledError:
-                self.settle(ticket, 0)  # it may have been charged
-                raise
+        if not self._rests:
+            async with self._place() as has_place:
+                if not has_place:
+                    return await self._without_place(scopes, tokens, lease_s)
+                if not self._rests:  # it may have gone while this one waited
+                    answer = await self._ask_or_note(scopes, tokens, lease_s)
+                    if answer is not None:
+                        return answer
         return await self._without(scopes, tokens, lease_s)
+
+    @property
+    def _rests(self) -> bool:
+        return time.monotonic() < self._rests_until
+
+    @contextlib.asynccontextmanager
+    async def _place(self) -> AsyncIterator[bool]:
+        """Wait for a free connection; False if none was free in time."""
+        try:
+            async with asyncio.timeout(MAX_WAIT_S):
+                await self._places.acquire()
+        except TimeoutError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._places.release()
+
+    async def _ask_or_note(
+        self, scopes: Sequence[Scope], tokens: int, lease_s: float
+    ) -> Grant | Refused | None:
+        ticket = StoredTicket(uuid.uuid4().hex, tokens, tuple(scopes), 0, Standings())
+        try:
+            return await self._ask(ticket, lease_s)
+        except _GONE as error:
+            self._note_gone(error)
+            return None
+        except asyncio.CancelledError:
+            self.settle(ticket, 0)  # it may have been charged
+            raise
+
+    async def _without_place(
+        self, scopes: Sequence[Scope], tokens: int, lease_s: float
+    ) -> Grant | Refused:
+        """Decide while the server lives and cannot be asked: a local share would come on top."""
+        if self._on_failure is OnFailure.OPEN:
+            return await self._without(scopes, tokens, lease_s)
+        raise UnavailableError(
+            "Too many requests wait for their quotas to be checked; try again.",
+            code="quota_store_busy",
+            retry_after_s=1,
+        )
 
     def settle(self, grant: Grant, tokens: int) -> None:
         """End a request; the server is told in the background."""
@@ -187,7 +235,8 @@ class StoredQuotas:
         args: list[str | int] = [ticket.id, ticket.slot, ticket.tokens, tokens, *has_limit]
         for wait_s in (*SETTLE_AGAIN_S, None):
             try:
-                await self._settle(keys=_keys(ticket.scopes), args=args)
+                async with self._places:
+                    await self._settle(keys=_keys(ticket.scopes), args=args)
                 return
             except _GONE as error:
                 self._note_gone(error)

@@ -126,7 +126,7 @@ def _accounts(
 ) -> contextlib.AbstractAsyncContextManager[Quotas]:
     return open_quotas(
         metrics,
-        replicas=config.replicas,
+        replicas=config.replicas or 1,
         service=config.replicas_service,
         store=config.quota_store,
         on_failure=config.quota_store_failure,

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -184,6 +185,8 @@ async def load_configuration(kubeconfig: str | None) -> Configuration:
         ConfigError: There is neither, or the file cannot be used.
     """
     configuration = Configuration()
+    if kubeconfig is not None:
+        _check_is_file(kubeconfig)
     try:
         if kubeconfig is not None:
             await kube_config.load_kube_config(kubeconfig, client_configuration=configuration)
@@ -197,6 +200,12 @@ async def load_configuration(kubeconfig: str | None) -> Configuration:
             f"no cluster is configured: {error}. Give --kubeconfig, or run inside a cluster."
         ) from error
     return configuration
+
+
+def _check_is_file(path: str) -> None:
+    # The client would print a line of its own, and complain of a missing key.
+    if not Path(path).is_file():
+        raise ConfigError(f"--kubeconfig {path} is no file; give one that exists.")
 
 
 def _selected(kind: Kind) -> dict[str, str]:

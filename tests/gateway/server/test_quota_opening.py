@@ -1,4 +1,5 @@
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from pagelet_gateway.errors import ConfigError
@@ -35,3 +36,16 @@ async def test_what_cannot_be_is_refused_without_repeating_a_password(fields, pa
         async with open_quotas(TenantMetrics(CollectorRegistry()), **{**USUAL, **fields}):
             pass
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "warns"),
+    [({}, True), ({"replicas": 2}, False), ({"service": "localhost"}, False),
+     ({"on_failure": "closed"}, False)],
+)  # fmt: skip
+async def test_a_store_beside_one_assumed_gateway_is_warned_of(fields, warns):
+    told = {**USUAL, "store": "redis://127.0.0.1:1/0", **fields}
+    with structlog.testing.capture_logs() as logs:
+        async with open_quotas(TenantMetrics(CollectorRegistry()), **told):
+            pass
+    assert any("not shared" in entry["event"] for entry in logs) is warns

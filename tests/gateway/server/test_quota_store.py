@@ -135,3 +135,35 @@ async def test_a_gone_server_is_left_alone_for_a_moment(monkeypatch):
         await stored.admit([scope("rest")], 1, 60)
     assert stored._failures._value.get() == 1
     await stored.close()
+
+
+async def test_a_burst_waits_for_connections_and_takes_no_more_than_the_quota(store):
+    stored = quotas(store.url)
+    limits = [scope("burst", requests=100)]
+    answers = await asyncio.gather(
+        *(stored.admit(limits, 1, 60) for _ in range(3000)), return_exceptions=True
+    )
+    # On a machine so slow that some do not get their turn, they are told to ask again.
+    assert {type(each) for each in answers} <= {StoredTicket, Refused, UnavailableError}
+    assert sum(isinstance(each, StoredTicket) for each in answers) == 100
+    assert stored._failures._value.get() == 0
+    await stored.close()
+
+
+@pytest.mark.parametrize("on_failure", list(OnFailure))
+async def test_who_waits_too_long_for_a_connection_gets_no_local_share(
+    store, monkeypatch, on_failure
+):
+    monkeypatch.setattr(quota_store, "MAX_WAIT_S", 0.01)
+    stored = quotas(store.url, on_failure)
+    for _ in range(quota_store.MAX_CONNECTIONS):
+        await stored._places.acquire()
+    if on_failure is OnFailure.OPEN:
+        assert isinstance(await stored.admit([scope("busy", requests=0)], 1, 60), Ticket)
+    else:
+        with pytest.raises(UnavailableError) as refusal:
+            await stored.admit([scope("busy", requests=9)], 1, 60)
+        assert (refusal.value.code, refusal.value.retry_after_s) == ("quota_store_busy", 1)
+    stored._places.release()
+    assert isinstance(await stored.admit([scope("free", requests=9)], 1, 60), StoredTicket)
+    await stored.close()
