@@ -1,8 +1,9 @@
 """How many log-probabilities one answer may hold: each field has its bound, their product here.
 
-A number that a client asks for becomes an object of the answer, about 70 bytes of JSON and twice
-that in memory; choices times positions times alternatives would be gigabytes for a request of a
-hundred bytes. `MAX_SCORES` keeps the worst answer below 14 MiB.
+A number that a client asks for becomes an object of the answer, about 70 bytes of JSON (more where
+tokens are long) and several times that while it is made; choices times positions times
+alternatives could be gigabytes for a request of a hundred bytes. With `MAX_SCORES` the largest
+answer has about 9 MB, and the API process needs 35 MB for it.
 """
 
 from collections.abc import Sequence

@@ -6,6 +6,9 @@ come out as it does alone.
 """
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -260,6 +263,64 @@ def test_no_request_harms_the_server_or_a_bystander(server, alone, name):
         assert len(error["message"]) < 1000
     assert whole(seen) == alone
     assert request(server.url, "GET", "/readyz").status == 200
+
+
+LONG = "a" * 240
+TOGETHER = {
+    "choices, a prompt's scores": plain(prompt=LONG, n=128, prompt_logprobs=20, max_tokens=1),
+    "choices, a prompt's scores, within the bound": plain(
+        prompt=LONG, n=24, prompt_logprobs=20, max_tokens=4
+    ),
+    "prompts, scores, echoes": plain(prompt=[LONG] * 128, logprobs=5, echo=True),
+    "prompts, scores, echoes, within the bound": plain(
+        prompt=["a" * 150] * 128, logprobs=5, echo=True, max_tokens=0
+    ),
+    "choices, alternatives, length": chat(
+        n=128, logprobs=True, top_logprobs=20, max_tokens=40, ignore_eos=True
+    ),
+    "choices, stop strings, bad words": plain(
+        n=128, max_tokens=20, stop=["z" * 256] * 4, bad_words=[f"{n:062}" for n in range(64)]
+    ),
+    "choices, biases, penalties, allowed tokens": plain(
+        n=64,
+        max_tokens=20,
+        logit_bias={str(n): 1.0 for n in range(250)},
+        allowed_token_ids=list(range(250)),
+        frequency_penalty=1.0,
+        repetition_penalty=1.5,
+        min_tokens=20,
+    ),
+    "choices, prompts, seeds": plain(prompt=["a b c"] * 16, n=8, seed=-(2**63), max_tokens=8),
+    "choices, a schema, a stream": chat(
+        n=16, response_format=schema(nested_schema(10)), max_tokens=16
+    ),
+    "messages, choices, scores": chat(
+        messages=[{"role": "user", "content": "a"}] * 20, n=64, logprobs=True, top_logprobs=5
+    ),
+}
+"""Fields that are each within bounds and large together."""
+MOST_SILENCE_S = 2.0
+"""Between a bystander's tokens: 0.2 s where the machine is quiet."""
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_fields_that_are_large_together_stall_no_bystander(server, alone, name):
+    path, body = TOGETHER[name]
+    with stream(server.url, TEXT, BYSTANDER) as events, ThreadPoolExecutor(1) as other:
+        seen, at = [next(events)], [time.monotonic()]
+        asked = other.submit(request, server.url, "POST", path, body)
+        for event in events:
+            seen.append(event)
+            at.append(time.monotonic())
+        while not asked.done():  # a bystander for all the time it takes
+            with stream(server.url, TEXT, BYSTANDER) as more:
+                at.append(time.monotonic())
+                for _ in more:
+                    at.append(time.monotonic())
+    assert asked.result().status in (200, 400), asked.result().body[:300]
+    assert len(asked.result().body) < 24 * 2**20
+    assert max(later - earlier for earlier, later in pairwise(at)) < MOST_SILENCE_S
+    assert whole(seen) == alone
 
 
 HEADERS = {
