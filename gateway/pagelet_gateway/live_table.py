@@ -63,11 +63,15 @@ class LiveTable:
         return True
 
     def _warn_of_chains(self, table: RouteTable) -> None:
+        trouble = self._metrics.fallback_trouble
+        trouble.clear()
         for name in table.models:
             chain = self._router.fallbacks(name)
             if chain.loop:
+                trouble.labels(name, "loop").set(1)
                 log.warning("fallbacks form a loop", model=name, loop=" → ".join(chain.loop))
             if chain.unknown:
+                trouble.labels(name, "unknown_model").set(1)
                 log.warning("fallbacks name no model", model=name, unknown=list(chain.unknown))
 
     def _export(self, table: RouteTable) -> None:

@@ -202,6 +202,13 @@ class Metrics:
         self.table_loaded_at = self._gauge(
             "route_table_last_success_timestamp_seconds", "When a table was last accepted, Unix."
         )
+        self.fallback_trouble = Gauge(
+            "pagelet_gateway_fallback_trouble",
+            "1 for a model whose fallbacks form a loop or name a model without a route; the log "
+            "names them.",
+            ("model", "kind"),
+            registry=self.registry,
+        )
         self.generation = Gauge(
             "pagelet_gateway_route_generation",
             "metadata.generation of the ModelDeployment the model's route was computed from.",

@@ -237,8 +237,8 @@ async def _answer(
         rest = chunks(streams, form, include_usage=_includes_usage(body))
         first = await begin(rest, request.receive, service.pace.keep_alive_s)
         open_streams.push(place.pop_all())
-        closing = partial(usage_comment, streams) if _is_asked_for_usage(request) else bytes
-        return EventStream(first, rest, open_streams.pop_all(), service.pace, closing)
+        account = partial(usage_comment, streams) if _is_asked_for_usage(request) else bytes
+        return EventStream(first, rest, open_streams.pop_all(), service.pace, account)
 
 
 async def _collect(streams: Sequence[TextStream], form: Format) -> bytes:

@@ -139,7 +139,7 @@ class EventStream(Response):
         rest: AsyncGenerator[Json],
         on_end: ExitStack,
         pace: Pace,
-        closing: Callable[[], bytes] = bytes,
+        account: Callable[[], bytes] = bytes,
     ) -> None:
         """Prepare.
 
@@ -148,7 +148,7 @@ class EventStream(Response):
             rest: The chunks after it.
             on_end: Closed however the response ends.
             pace: How long silences may last.
-            closing: What comes before `[DONE]`, asked for when all else is sent.
+            account: What comes before the first chunk and before `[DONE]`, asked each time.
         """
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
@@ -156,7 +156,7 @@ class EventStream(Response):
         self._rest = rest
         self._on_end = on_end
         self._pace = pace
-        self._closing = closing
+        self._account = account
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the whole stream."""
@@ -192,14 +192,17 @@ class EventStream(Response):
     async def _send_chunks(self, writer: StreamWriter) -> bytes:
         """Send all there is and return the event to end with."""
         try:
+            # Whoever accounts for a stream that is left early knows its prompt from this.
+            opening = self._account()
             if not self._first.done():
-                await writer.write(b": waiting\n\n")
-            await writer.write(event(await self._first))
+                await writer.write(opening + b": waiting\n\n")
+                opening = b""
+            await writer.write(opening + event(await self._first))
             async for chunk in self._rest:
                 await writer.write(event(chunk))
         except EngineError as error:
             return b"data: " + reply_for(error).body() + b"\n\n"
-        return self._closing() + DONE
+        return self._account() + DONE
 
 
 def usage_comment(streams: Sequence[TextStream]) -> bytes:

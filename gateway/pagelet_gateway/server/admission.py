@@ -12,6 +12,7 @@ from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.exchange import Headers
 from pagelet_gateway.server.peek import Peek
 from pagelet_gateway.server.quotas import Quotas
+from pagelet_gateway.server.sse import EventGate
 from pagelet_gateway.tenant_metrics import TenantMetrics
 
 GENERATES = frozenset({"/v1/chat/completions", "/v1/completions"})
@@ -164,9 +165,10 @@ def _estimate(call: Call) -> int:
 def _used(call: Call, estimate: int) -> int:
     """The tokens a request used, as far as anybody knows.
 
-    The engine's own count if it gave one. A stream that broke off or was left: its prompt, and
-    one token per event. Nothing if no engine generated. A whole answer whose client left while
-    it was made: the estimate stands, or leaving early would be free.
+    The engine's own count if it gave one. A stream that broke off or was left: its prompt, as the
+    engine counted it if it said so at the start, and one token per event. Nothing if no engine
+    generated. A whole answer whose client left while it was made: the estimate stands, or leaving
+    early would be free.
     """
     if call.exchange.path not in GENERATES:
         return 0
@@ -174,10 +176,16 @@ def _used(call: Call, estimate: int) -> int:
         return call.usage.total
     prompt = caps.prompt_estimate(call.seen.num_prompt_bytes)
     if call.gate is not None:
-        return call.gate.usage.total if call.gate.usage else prompt + call.gate.num_events
+        return _used_by_stream(call.gate, prompt)
     if call.outcome in _FREE or not call.attempts:
         return 0
     return prompt if call.seen.is_stream else estimate
+
+
+def _used_by_stream(gate: EventGate, prompt: int) -> int:
+    if gate.usage is not None:
+        return gate.usage.total
+    return (prompt if gate.prompt_tokens is None else gate.prompt_tokens) + gate.num_events
 
 
 def _refusal(caller: Caller, refused: Refused) -> QuotaError:

@@ -49,6 +49,11 @@ class Policy:
     method: str
     access: Access
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All that are answered; HEAD as GET, of which the server leaves the body out."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
 
 POLICIES = {
     "/v1/chat/completions": Policy("POST", Access.PROXY),
@@ -133,7 +138,7 @@ class App:
         is_elsewhere = exchange.path == "/metrics" and not self._serves_metrics
         if policy is None or is_elsewhere:
             raise UnknownRouteError(f"No such URL: {exchange.method} {exchange.path[:200]}.")
-        if exchange.method != policy.method:
+        if exchange.method not in policy.methods:
             raise MethodError(f"{exchange.path} takes {policy.method}, not {exchange.method}.")
         if policy.access is Access.PROXY:
             await self._proxy.forward(exchange)
@@ -185,7 +190,7 @@ class App:
     async def _refuse(self, exchange: Exchange, error: RefusalError) -> None:
         policy = POLICIES.get(exchange.path)
         is_method = isinstance(error, MethodError) and policy is not None
-        allowed = [(b"allow", policy.method.encode())] if is_method and policy else []
+        allowed = [(b"allow", ", ".join(policy.methods).encode())] if is_method and policy else []
         await exchange.refuse(error, allowed)
 
 

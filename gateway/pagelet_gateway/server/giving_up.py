@@ -12,7 +12,7 @@ from pagelet_gateway.errors import (
     UnavailableError,
     UpstreamTimeoutError,
 )
-from pagelet_gateway.metrics import Outcome
+from pagelet_gateway.metrics import FALLBACK, Outcome
 from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.elsewhere import HOPS
 
@@ -46,23 +46,29 @@ def give_up(call: Call, router: Router, now: float) -> NoReturn:
     if call.failure is Failure.SLOW:
         call.outcome = Outcome.TIMEOUT
         raise UpstreamTimeoutError("No engine began an answer in the time it had.")
-    loop = router.fallbacks(call.model).loop
-    if loop:
-        raise UnavailableError(
-            f"No engine of model {call.model!r} takes requests right now, and its fallbacks "
-            f"form a loop: {' → '.join(loop)}.",
-            code="fallback_loop",
-            retry_after_s=1,
-        )
+    also = _of_fallbacks(call, router)
     closed_s = router.guard.opens_in_s((call.model, call.dealt_to), now)
     if not call.attempts and closed_s > 0:
         raise UnavailableError(
             f"The engines of model {call.model!r} failed too often and are left alone for a "
-            f"while; try again.",
+            f"while; try again.{also}",
             code="circuit_open",
             retry_after_s=math.ceil(closed_s),
         )
+    if call.dealt_to == FALLBACK:
+        raise UnavailableError(
+            f"The model {call.model!r} is not ready: none of its revisions serves.{also}",
+            retry_after_s=2,
+        )
     raise UnavailableError(
-        f"No engine of model {call.model!r} takes requests right now; try again.",
+        f"No engine of model {call.model!r} takes requests right now; try again.{also}",
         retry_after_s=1,
     )
+
+
+def _of_fallbacks(call: Call, router: Router) -> str:
+    """What to say of fallbacks that cannot help, without names: the key may not see those."""
+    chain = router.fallbacks(call.model)
+    if chain.loop:
+        return " Its fallbacks lead back to each other."
+    return " One of its fallbacks names no model." if chain.unknown else ""

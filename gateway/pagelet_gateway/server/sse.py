@@ -18,8 +18,8 @@ MAX_EVENT_BYTES = 1024 * 1024
 """Largest single event; more is a fault of the engine, not a longer wait."""
 
 USAGE_COMMENT = b": pagelet-usage "
-"""What an engine that was asked to (header x-pagelet-usage) writes before `[DONE]`: the tokens
-used, for accounting. It is meant for the gateway and goes no further."""
+"""What an engine that was asked to (header x-pagelet-usage) writes before the first event and
+before `[DONE]`: the tokens used until then, for accounting. It goes no further than here."""
 
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 _DONE_ENDINGS = (b"\n\ndata: [DONE]\n\n", b"\n\ndata:[DONE]\n\n")
@@ -57,16 +57,27 @@ class EventGate:
         has_token: Whether an event carried generated text.
         is_done: Whether `[DONE]` was passed on.
         has_error: Whether an error event was passed on.
+        prompt_tokens: What the engine says of the prompt before its first event, if it does.
         usage: What the engine says it used; None until it does.
     """
 
-    __slots__ = ("_held", "_searched", "has_error", "has_token", "is_done", "num_events", "usage")
+    __slots__ = (
+        "_held",
+        "_searched",
+        "has_error",
+        "has_token",
+        "is_done",
+        "num_events",
+        "prompt_tokens",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self.num_events = 0
         self.has_token = False
         self.is_done = False
         self.has_error = False
+        self.prompt_tokens: int | None = None
         self.usage: Usage | None = None
         self._held = b""
         self._searched = 0
@@ -120,7 +131,7 @@ class EventGate:
             end = match.end()
             event = data[start:end]
             if event.startswith(USAGE_COMMENT):
-                self.usage = usage_in(event) or self.usage
+                self._take_usage(usage_in(event))
             else:
                 self._account(event)
                 passed.append(event)
@@ -131,6 +142,12 @@ class EventGate:
         if len(self._held) > MAX_EVENT_BYTES:
             raise OversizedEventError
         return b"".join(passed)
+
+    def _take_usage(self, told: Usage | None) -> None:
+        if told is not None and not self.num_events:
+            self.prompt_tokens = told.prompt_tokens
+        else:
+            self.usage = told or self.usage
 
     def _account(self, event: bytes) -> None:
         lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line[:5] == b"data:"]

@@ -140,6 +140,13 @@ async def test_what_ends_early_is_charged_for_what_was_produced(gateway, session
             await wire.token("a ")
         await asyncio.sleep(60)
 
+    async def halts_and_tells(wire: Wire) -> None:
+        await wire.start_stream()
+        await wire.part(b': pagelet-usage {"usage":{"prompt_tokens":7,"completion_tokens":0}}\n\n')
+        for _ in range(10):
+            await wire.token("a ")
+        await asyncio.sleep(60)
+
     async def charged(name: str) -> int:
         await samples(session, gateway, "requests_total")
         return (await by_tenant(session, gateway, "tokens_total"))[f"{name}:"]
@@ -147,14 +154,20 @@ async def test_what_ends_early_is_charged_for_what_was_produced(gateway, session
     prompt = "x" * 400
     message = [{"role": "user", "content": prompt}]
     async with Upstream(halts) as engine:
-        gateway.apply(limited("left", engine), limited("refused", engine))
-        async with session.post(
-            gateway.url + PATH, json={"model": "left", "stream": True, "messages": message}
-        ) as answer:
-            read = b""
-            while read.count(b"data:") < 10:
-                read += await answer.content.readany()
-        assert 100 + 10 <= await charged("left") <= 120 + 10
+        gateway.apply(*(limited(name, engine) for name in ("left", "told", "refused")))
+        for name, script, least, most in (
+            ("left", halts, 100, 120),
+            ("told", halts_and_tells, 7, 7),
+        ):
+            engine.script = script
+            async with session.post(
+                gateway.url + PATH, json={"model": name, "stream": True, "messages": message}
+            ) as answer:
+                read = b""
+                while read.count(b"data:") < 10:
+                    read += await answer.content.readany()
+            assert b"pagelet-usage" not in read
+            assert least + 10 <= await charged(name) <= most + 10
         engine.script = refuses_to_drain
         status, _, _ = await post(session, gateway.url + PATH, chat("refused"))
         assert (status, await charged("refused")) == (503, 0)

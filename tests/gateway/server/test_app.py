@@ -52,7 +52,7 @@ async def test_a_bad_request_gets_openais_error_object(
             if status == 503:
                 assert int(answer.headers["retry-after"]) >= 1
             if status == 405:
-                assert answer.headers["allow"] in ("GET", "POST")
+                assert answer.headers["allow"] in ("GET, HEAD", "POST")
         assert engine.received == []
 
 
@@ -118,3 +118,14 @@ async def test_probes_and_version_answer_without_a_model(gateway, session):
         async with session.get(gateway.url + path) as answer:
             assert answer.status == 200
             assert (await answer.json())[key]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m", "/readyz", "/livez", "/version"])
+async def test_head_is_get_without_a_body(gateway, session, path):
+    gateway.apply(model("m", {"m-1": (100, ["http://127.0.0.1:1"])}))
+    async with session.get(gateway.url + path) as got, session.head(gateway.url + path) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+        for name in ("content-type", "content-length"):
+            assert answer.headers[name] == got.headers[name]
+    async with session.head(gateway.url + "/v1/completions") as answer:
+        assert (answer.status, answer.headers["allow"]) == (405, "POST")

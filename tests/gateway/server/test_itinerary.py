@@ -148,15 +148,23 @@ async def test_a_time_limit_that_is_none_is_refused(gateway, session):
         assert engine.received == []
 
 
-async def test_a_loop_of_models_is_named(gateway, session):
+async def test_a_loop_of_models_hides_no_cause_and_tells_a_client_no_names(gateway, session):
     gateway.apply(
         model("a", {"a-1": (100, [DOWN])}, fallback=[{"model": "b"}]),
         model("b", {"b-1": (100, [DOWN])}, fallback=[{"model": "a"}]),
     )
     status, body, headers = await ask(gateway, session, {"model": "a"})
     error = json.loads(body)["error"]
-    assert (status, error["code"], headers["retry-after"]) == (503, "fallback_loop", "1")
-    assert "a → b → a" in error["message"]
+    assert (status, error["code"], headers["retry-after"]) == (503, "no_capacity", "1")
+    assert "No engine of model 'a' takes requests" in error["message"]
+    assert "fallbacks lead back to each other" in error["message"]
+    assert "'b'" not in error["message"]
+    assert gateway.log("fallbacks form a loop")[-1]["loop"] == "b → a → b"
+    gateway.apply(model("a", {"a-1": (0, [])}, fallback=[{"model": "a"}]))
+    status, body, _ = await ask(gateway, session, {"model": "a"})
+    error = json.loads(body)["error"]
+    assert (status, error["code"]) == (503, "no_capacity")
+    assert "none of its revisions serves" in error["message"]
 
 
 async def test_a_loop_over_gateways_ends(gateway, session):
@@ -241,6 +249,10 @@ async def test_what_is_left_alone_is_told_in_series_and_chains_that_fail_in_the_
         assert len(bad.received) == 1
         assert gateway.log("fallbacks form a loop")[-1]["loop"] == "told → told"
         assert gateway.log("fallbacks name no model")[-1]["unknown"] == ["missing"]
+        async with session.get(gateway.url + "/metrics") as answer:
+            text = await answer.text()
+        for kind in ("loop", "unknown_model"):
+            assert f'pagelet_gateway_fallback_trouble{{kind="{kind}",model="told"}} 1.0' in text
 
 
 async def test_a_model_that_does_not_serve_at_all_falls_back(gateway, session):

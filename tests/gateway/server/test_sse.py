@@ -187,3 +187,15 @@ def test_usage_in_the_last_event_is_read_in_passing(is_first):
         gate.feed(event("a"))
     gate.feed(last + b"data: [DONE]\n\n")
     assert (gate.usage, gate.is_done) == (Usage(7, 2), True)
+
+
+@given(st.integers(1, 9))
+def test_the_prompt_is_known_before_the_first_event_and_is_no_count_of_the_whole(cut):
+    gate = EventGate()
+    opening = b': pagelet-usage {"usage":{"prompt_tokens":7,"completion_tokens":1}}\n\n'
+    assert gate.feed(opening[:cut]) + gate.feed(opening[cut:]) == b""
+    assert (gate.prompt_tokens, gate.usage) == (7, None)
+    assert gate.feed(event("a")) == event("a")
+    assert gate.usage is None
+    gate.feed(USAGE + b"data: [DONE]\n\n")
+    assert (gate.prompt_tokens, gate.usage) == (7, Usage(7, 2))
