@@ -5,14 +5,17 @@ readiness, deadlines and commands count without figures, too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pagelet_operator.core.analysis import Baseline, Judgement, judge, unmeasured
 from pagelet_operator.core.demand import SPAN_S, needed_replicas, places_of
+from pagelet_operator.core.gates import GateKind
+from pagelet_operator.core.gating import latest
 from pagelet_operator.core.model import Capacity, Fleet, Model
 from pagelet_operator.core.rollout import Command, Observations, RolloutState, look_at
 from pagelet_operator.core.window import Profile, Window
-from pagelet_operator.ports import Telemetry, TelemetryError
+from pagelet_operator.gate_keeping import look_at_gates
+from pagelet_operator.ports import Gates, Telemetry, TelemetryError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,7 @@ class Senses:
     """Where to ask; what is None is not there."""
 
     telemetry: Telemetry | None = None
+    gates: Gates | None = None
 
 
 NO_SENSES = Senses()
@@ -34,7 +38,6 @@ async def sense(
     now: float,
     *,
     command: Command | None = None,
-    profile: Profile | None = None,
 ) -> Observations:
     """Return what there is to know about a model at this moment.
 
@@ -47,21 +50,31 @@ async def sense(
         fleet: What the world shows.
         now: Unix seconds.
         command: The last command that was given.
-        profile: Stable's stored figures, for `baseline: Fixed`.
     """
     due = look_at(state, model.rollout)
     measured = senses.telemetry is not None
     needed = await _needed(senses, model, state, fleet, now)
-    if senses.telemetry is None or due is None or now < due:
-        return Observations(canary=state.canary, measured=measured, command=command, needed=needed)
-    return Observations(
+    gates = await look_at_gates(senses.gates, model, state, fleet, now, needed=needed)
+    seen = Observations(
         needed=needed,
         canary=state.canary,
         measured=measured,
-        judgement=await _judgement(senses.telemetry, model, state, fleet, profile),
-        judged_at=now,
         command=command,
+        gates=gates.verdict,
+        gates_message=gates.message,
+        gates_memory=gates.memory,
+        gates_wake_at=gates.wake_at,
     )
+    if senses.telemetry is None or due is None or now < due:
+        return seen
+    judgement = await _judgement(senses.telemetry, model, state, fleet)
+    return replace(seen, judgement=judgement, judged_at=now)
+
+
+def stored_profile(state: RolloutState) -> Profile | None:
+    """Return the figures that stable had in its own load test, for `baseline: Fixed`."""
+    found = latest(state.gates, state.stable or "", GateKind.LOAD_TEST)
+    return None if found is None else Profile(found.figures)
 
 
 async def _needed(
@@ -88,7 +101,7 @@ async def measure(senses: Senses, model: Model, fleet: Fleet, since: float) -> M
 
 
 async def _judgement(
-    telemetry: Telemetry, model: Model, state: RolloutState, fleet: Fleet, profile: Profile | None
+    telemetry: Telemetry, model: Model, state: RolloutState, fleet: Fleet
 ) -> Judgement:
     policy = model.rollout.analysis
     assert policy is not None, "look_at has no due time without an analysis"
@@ -97,5 +110,5 @@ async def _judgement(
     except TelemetryError as error:
         return unmeasured(str(error))
     concurrent = windows.get(state.stable or "")
-    baseline = concurrent if policy.baseline is Baseline.CONCURRENT else profile
+    baseline = concurrent if policy.baseline is Baseline.CONCURRENT else stored_profile(state)
     return judge(policy, windows.get(state.canary or ""), baseline)

@@ -7,9 +7,10 @@ import pytest
 from operator_figures import Figures
 from operator_models import a_fleet, a_model
 from pagelet_operator.core.analysis import AnalysisPolicy, Baseline, Rule, Verdict
+from pagelet_operator.core.gates import Gate, GateKind, GateResult, GateStatus
 from pagelet_operator.core.measure import Metric
 from pagelet_operator.core.rollout import Phase, RolloutState, parse_command
-from pagelet_operator.core.window import Profile, Window
+from pagelet_operator.core.window import Window
 from pagelet_operator.senses import NO_SENSES, Senses, sense
 
 POLICY = AnalysisPolicy(
@@ -73,8 +74,10 @@ async def test_a_fixed_baseline_is_the_stored_profile_not_stable_s_window(stored
     rules = (Rule(metric=Metric.ERROR_RATE, change_percent=5.0),)
     model = the_model(baseline=Baseline.FIXED, metrics=rules)
     figures = Figures({"chat-b": window(1000, 500), "chat-a": window(1000, 500)})
-    profile = None if stored is None else Profile({Metric.ERROR_RATE: stored})
-    seen = await seen_at(110.0, figures, model, profile=profile)
+    key = Gate(GateKind.LOAD_TEST, {}, 60.0).key("chat-a", None)
+    passed = GateResult(status=GateStatus.PASSED, figures={Metric.ERROR_RATE: stored or 0.0})
+    state = replace(STATE, gates={} if stored is None else {key: passed})
+    seen = await sense(Senses(telemetry=figures), model, state, FLEET, 110.0)
     assert seen.judgement.verdict is verdict
 
 

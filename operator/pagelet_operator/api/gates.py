@@ -5,7 +5,6 @@ warms itself up before it says that it is ready. A change of it restarts nothing
 passed is run again if what it asks for has changed.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -13,7 +12,6 @@ from pydantic import ConfigDict, Field, model_validator
 from pagelet_operator.api.quantities import Timeout, seconds
 from pagelet_operator.api.wire import WireModel, cel_rule
 from pagelet_operator.core.gates import Gate, GateKind
-from pagelet_operator.core.parity import changes_model
 
 MAX_PROMPTS = 30
 MAX_PROMPT_LENGTH = 1000
@@ -137,34 +135,17 @@ class Gates(WireModel):
     )
 
 
-def gates(
-    spec: Gates, canary: Mapping[str, Any] | None = None, stable: Mapping[str, Any] | None = None
-) -> tuple[Gate, ...]:
-    """Return the gates that a canary is held to.
-
-    Args:
-        spec: What the user asks for.
-        canary: Its template, if there is one to compare.
-        stable: The stable revision's template, if known; without it there is nothing to compare
-            with, and parity is left out.
-    """
+def gates(spec: Gates) -> tuple[Gate, ...]:
+    """Return the gates that are asked for, the cheapest first."""
     found = []
     if spec.warmup is not None:
         settings = {"requests": spec.warmup.requests}
         found.append(Gate(GateKind.WARMUP, settings, seconds(spec.warmup.timeout)))
-    if spec.parity is not None and _compares(spec.parity, canary, stable):
+    if spec.parity is not None:
         found.append(_parity(spec.parity))
     if spec.load_test is not None:
         found.append(_load_test(spec.load_test))
     return tuple(found)
-
-
-def _compares(
-    spec: ParityGate, canary: Mapping[str, Any] | None, stable: Mapping[str, Any] | None
-) -> bool:
-    if canary is None or stable is None:
-        return False
-    return spec.when_model_changes == "Run" or not changes_model(canary, stable)
 
 
 def _parity(spec: ParityGate) -> Gate:
@@ -172,7 +153,8 @@ def _parity(spec: ParityGate) -> Gate:
     if spec.prompts:
         settings["prompts"] = list(spec.prompts)
     limits = {"minAgreementPercent": float(spec.min_agreement_percent)}
-    return Gate(GateKind.PARITY, settings, seconds(spec.timeout), limits)
+    skips = spec.when_model_changes == "Skip"
+    return Gate(GateKind.PARITY, settings, seconds(spec.timeout), limits, skips)
 
 
 def _load_test(spec: LoadTestGate) -> Gate:

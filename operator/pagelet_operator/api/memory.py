@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from pagelet_operator.api import gate_memory
 from pagelet_operator.api.status import (
     AssessmentStatus,
     CommandStatus,
@@ -52,6 +53,7 @@ def state(stored: object) -> RolloutState:
             for item in rollout.retained
         ),
         answer=_answer(rollout.command),
+        gates=gate_memory.read(rollout.gates),
         message=rollout.message,
     )
 
@@ -90,6 +92,7 @@ def rollout_status(state: RolloutState) -> RolloutStatus:
             ],
             "command": answer
             and {"token": answer.token, "accepted": answer.accepted, "message": answer.message},
+            "gates": gate_memory.wire(state.gates),
             "message": state.message,
         }
     )

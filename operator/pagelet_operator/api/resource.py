@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from pagelet_operator.api.analysis import analysis_policy
+from pagelet_operator.api.gates import gates
 from pagelet_operator.api.quantities import seconds
 from pagelet_operator.api.rollout import Rollout
 from pagelet_operator.api.spec import ModelDeploymentSpec
@@ -125,10 +126,13 @@ def template_spec(template: Mapping[str, Any]) -> ModelDeploymentSpec:
 
 
 def _policy(rollout: Rollout) -> RolloutPolicy:
+    asked = gates(rollout.gates)
     return RolloutPolicy(
         strategy=Strategy(rollout.strategy),
         capacity=Capacity(rollout.capacity),
         steps=tuple(Step(s.weight, seconds(s.hold), s.approval) for s in rollout.steps),
+        gated=bool(asked),
+        gates=asked,
         analysis=analysis_policy(rollout.analysis),
         progress_deadline_s=seconds(rollout.progress_deadline),
         retain_stable_s=seconds(rollout.retain_stable),

@@ -6,8 +6,13 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from pagelet_operator.api.analysis import Analysis
+from pagelet_operator.api.gates import Gates
 from pagelet_operator.api.quantities import Duration, Timeout
 from pagelet_operator.api.wire import WireModel, cel_rule
+
+NO_COMPARISON = (
+    "gates.parity compares with stable's replicas, which end first with Recreate; leave it out"
+)
 
 NO_LOAN = "capacity Borrow and InPlace go with strategy Canary only; leave capacity out"
 
@@ -38,7 +43,12 @@ class Rollout(WireModel):
                     "!has(self.strategy) || self.strategy == 'Canary' || !has(self.capacity) || "
                     "!(self.capacity in ['Borrow', 'InPlace'])",
                     NO_LOAN,
-                )
+                ),
+                cel_rule(
+                    "!has(self.strategy) || self.strategy != 'Recreate' || !has(self.gates) || "
+                    "!has(self.gates.parity)",
+                    NO_COMPARISON,
+                ),
             ]
         }
     )
@@ -86,6 +96,10 @@ class Rollout(WireModel):
     analysis: Analysis = Field(
         default_factory=Analysis, description="When the canary counts as worse than the stable."
     )
+    gates: Gates = Field(
+        default_factory=Gates,
+        description="What a canary has to pass before it gets a user's request. Default: nothing.",
+    )
     progress_deadline: Timeout = Field(
         default="10m",
         description=(
@@ -106,6 +120,12 @@ class Rollout(WireModel):
     def _only_a_canary_borrows(self) -> Self:
         if self.strategy != "Canary" and self.capacity in ("Borrow", "InPlace"):
             raise ValueError(NO_LOAN)
+        return self
+
+    @model_validator(mode="after")
+    def _parity_has_a_stable(self) -> Self:
+        if self.strategy == "Recreate" and self.gates.parity is not None:
+            raise ValueError(NO_COMPARISON)
         return self
 
     @model_validator(mode="after")

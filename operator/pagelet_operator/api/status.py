@@ -112,6 +112,25 @@ class CommandStatus(StatusModel):
     message: str = Field(default="", description="What it did, or why it did nothing.")
 
 
+class GateStatus(StatusModel):
+    """How a revision did in one gate."""
+
+    revision: str = Field(description="Name of the revision.")
+    gate: Literal["warmup", "parity", "loadTest"] = Field(description="Which gate.")
+    settings: str = Field(description="Digest of what it was asked to do.")
+    status: Literal["Pending", "Running", "Passed", "Failed", "Error"] = Field(
+        description="Where it stands. Failed is the canary's fault; Error is tried again."
+    )
+    message: str = Field(default="", description="Why, or what was measured.")
+    started_at: Time | None = Field(default=None, description="When it began.")
+    finished_at: Time | None = Field(default=None, description="When it ended.")
+    errors: int = Field(default=0, description="Tries that ended in Error.")
+    figures: dict[str, float] = Field(
+        default_factory=dict,
+        description="What was measured: latencies in seconds, shares in percent.",
+    )
+
+
 class RolloutStatus(StatusModel):
     """Where the rollout stands; the operator's memory."""
 
@@ -147,6 +166,11 @@ class RolloutStatus(StatusModel):
         description="Where the canary found room; left out while it is beside the stable.",
     )
     command: CommandStatus | None = Field(default=None, description="The last command's answer.")
+    gates: list[GateStatus] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Results of gates, of this canary and of revisions before it.",
+    )
     retained: list[RetainedStatus] = Field(
         default_factory=list, description="Revisions kept without traffic."
     )

@@ -92,6 +92,8 @@ class Gate:
     """Longest run; a canary that needs longer fails."""
     limits: Mapping[str, float] = field(default_factory=lambda: _NO_FIGURES)
     """What the figures are held to. A change of it runs no gate again."""
+    same_model_only: bool = False
+    """Whether it says nothing of a canary with other weights than stable's."""
 
     def key(self, revision: str, reference: str | None) -> GateKey:
         """Return what a result for `revision` is remembered by.

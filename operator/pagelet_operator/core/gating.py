@@ -12,6 +12,7 @@ and while it errs the rollout's deadline goes on.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pagelet_operator.core import load_profile, parity, warmup
 from pagelet_operator.core.analysis import Verdict
@@ -96,6 +97,20 @@ def advance(
     }
     stop = tuple(sorted(run for run in running if run not in alive))
     return replace(decision, memory=_bounded(decision.memory, canary, stable), stop=stop)
+
+
+def applicable(
+    gates: Sequence[Gate], canary: Mapping[str, Any], stable: Mapping[str, Any]
+) -> tuple[Gate, ...]:
+    """Return the gates that say something of this canary, given both templates."""
+    differs = parity.changes_model(canary, stable)
+    return tuple(gate for gate in gates if not (differs and gate.same_model_only))
+
+
+def is_stored(run: GateRun, stored: Memory) -> bool:
+    """Return whether a memory that was read back holds how a try ended, so that it may go."""
+    found = stored.get(run.key)
+    return found is not None and (found.status in FINISHED or found.errors > run.attempt)
 
 
 def forgive(memory: Memory, revision: str) -> Memory:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pagelet_operator.core.analysis import AnalysisPolicy
+from pagelet_operator.core.gates import Gate
 
 Template = Mapping[str, Any]
 """The parts of a spec that need new replicas when they change: model, engine, pod (JSON)."""
@@ -92,6 +93,8 @@ class RolloutPolicy:
     capacity: Capacity = Capacity.AUTO
     gated: bool = False
     """Whether gates must be passed before the canary gets a user's request."""
+    gates: tuple[Gate, ...] = ()
+    """Which, where it is gated."""
     analysis: AnalysisPolicy | None = None
     """How the canary is judged while it has traffic; None where only time counts."""
 

@@ -8,6 +8,9 @@ import typer
 
 DEFAULT_ENGINE_IMAGE = "ghcr.io/pagelet/pagelet-engine:0.1.0"
 
+DEFAULT_GATE_IMAGE = "ghcr.io/pagelet/pagelet-operator:0.1.0"
+"""The operator's own image, as install.yaml has it."""
+
 DEFAULT_GATEWAY_URL = "http://pagelet-gateway.pagelet-system.svc/v1"
 """Where install.yaml puts the gateway."""
 
@@ -28,6 +31,9 @@ def operator(
     engine_image: Annotated[
         str, typer.Option(help="Image of engines whose spec names none.")
     ] = DEFAULT_ENGINE_IMAGE,
+    gate_image: Annotated[
+        str, typer.Option(help="Image with `pagelet gate`, which tries canaries before users do.")
+    ] = DEFAULT_GATE_IMAGE,
     gateway_url: Annotated[
         str, typer.Option(help="Where clients reach the gateway; status.endpoint says it.")
     ] = DEFAULT_GATEWAY_URL,
@@ -62,6 +68,7 @@ def operator(
         namespace=namespace,
         kubeconfig=kubeconfig,
         engine_image=engine_image,
+        gate_image=gate_image,
         gateway_url=gateway_url,
         gateway_namespace=gateway_namespace,
         prometheus_url=prometheus_url,

@@ -7,13 +7,13 @@ operator asks for metadata alone and for names that end in `-gateway-key`.
 
 from typing import Any
 
-from pagelet_operator.kube.command import DEFAULT_ENGINE_IMAGE
+from pagelet_operator.kube.command import DEFAULT_ENGINE_IMAGE, DEFAULT_GATE_IMAGE
 from pagelet_operator.kube.crd import crd
 from pagelet_operator.kube.install_gateway import gateway
 
 NAME = "pagelet-operator"
 NAMESPACE = "pagelet-system"
-IMAGE = "ghcr.io/pagelet/pagelet-operator:0.1.0"
+IMAGE = DEFAULT_GATE_IMAGE
 HEALTH_PORT = 8081
 
 _LABELS = {
@@ -128,6 +128,7 @@ def _pod() -> dict[str, Any]:
                 "command": ["pagelet", "operator"],
                 "args": [
                     f"--engine-image={DEFAULT_ENGINE_IMAGE}",
+                    f"--gate-image={IMAGE}",
                     f"--health-port={HEALTH_PORT}",
                 ],
                 "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],

@@ -10,6 +10,7 @@ from kubernetes.aio.config import ConfigException
 
 from pagelet_operator.kube import handlers, health
 from pagelet_operator.kube.api import MODEL_DEPLOYMENTS, Api, ApiError, connect, load_configuration
+from pagelet_operator.kube.gate_jobs import JobGates
 from pagelet_operator.kube.gateways import GatewayPods
 from pagelet_operator.kube.loop import Controller
 from pagelet_operator.kube.metrics import Metrics
@@ -37,6 +38,8 @@ class Options:
     """File that says how to reach the cluster; None for the pod's own account or KUBECONFIG."""
     engine_image: str
     """Image of engines whose spec names none."""
+    gate_image: str
+    """Image with `pagelet gate`, which tries canaries."""
     gateway_url: str
     """Where clients reach the gateway, as status says it."""
     gateway_namespace: str
@@ -71,7 +74,7 @@ async def run(options: Options) -> None:
             metrics,
             namespace=options.namespace,
             gateway_url=options.gateway_url,
-            senses=Senses(telemetry=source),
+            senses=Senses(telemetry=source, gates=JobGates(api, options.gate_image)),
         )
         try:
             async with (

@@ -57,10 +57,13 @@ class ProcessGates:
         """Start a try; one that was started before is left alone."""
         run, name = order.run, order.run.name
         summary = self._summary(order.ref, run)
-        if name in self._running or summary.exists():
+        order_file = summary.with_suffix(".order.json")
+        if name in self._running or (summary.exists() and order_file.exists()):
             return
+        # What was stopped left its figures for people; this try has its own.
+        summary.unlink(missing_ok=True)
         summary.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        summary.with_suffix(".order.json").write_text(json.dumps(_written(run)))
+        order_file.write_text(json.dumps(_written(run)))
         key_file = None if self._key_file is None else str(self._key_file)
         args = arguments(
             order.gate,

@@ -14,6 +14,7 @@ from pagelet_operator.local import control
 from pagelet_operator.local.devices import visible_gpus
 from pagelet_operator.local.engine_command import EngineCommand, pagelet, serving
 from pagelet_operator.local.free_port import free_port, is_free
+from pagelet_operator.local.gates import ProcessGates
 from pagelet_operator.local.notices import Notices
 from pagelet_operator.local.probe import HttpProbe, Probe
 from pagelet_operator.local.process import Command
@@ -78,7 +79,7 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
     try:
         async with HttpProbe() as probe:
             gateway = _gateway(config, port, routes.path, probe, notices)
-            async with _reading(gateway, key) as telemetry:
+            async with _reading(gateway, key) as telemetry, _gates(config) as gates:
                 supervisor = Supervisor(
                     files=files,
                     runtime=await _runtime(config, routes, probe, notices),
@@ -87,7 +88,7 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
                     report=out,
                     url=f"{_url(config.host, port)}/v1",
                     drain_s=config.drain_s,
-                    senses=Senses(telemetry=telemetry),
+                    senses=Senses(telemetry=telemetry, gates=gates),
                 )
                 _begin(config, supervisor, out, f"{_url(config.host, port)}/v1")
                 async with control.listening(config.state_dir, supervisor.steering.handle):
@@ -124,6 +125,17 @@ async def _reading(gateway: Service, key: str) -> AsyncIterator[Scraper]:
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _gates(config: UpConfig) -> AsyncIterator[ProcessGates]:
+    """Run gates for as long as the context lasts; none outlives it."""
+    key_file = config.state_dir / "gateway-key"
+    gates = ProcessGates(config.state_dir / "gates", os.environ, key_file)
+    try:
+        yield gates
+    finally:
+        await gates.close()
 
 
 def _begin(config: UpConfig, supervisor: Supervisor, out: Report, url: str) -> None:

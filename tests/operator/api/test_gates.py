@@ -4,14 +4,18 @@ import pytest
 from pydantic import ValidationError
 
 from pagelet_operator.api.gates import NO_PROFILE, Gates, gates
+from pagelet_operator.api.resource import parse, to_model
+from pagelet_operator.api.rollout import Rollout
 from pagelet_operator.core.gates import GateKind
+from pagelet_operator.core.gating import applicable
 
 OLD = {"model": {"source": "hf://a/b"}}
 OTHER = {"model": {"source": "hf://a/c"}}
 
 
 def kinds(spec, canary=OLD, stable=OLD):
-    return [gate.kind for gate in gates(Gates.model_validate(spec), canary, stable)]
+    asked = gates(Gates.model_validate(spec))
+    return [gate.kind for gate in applicable(asked, canary, stable)]
 
 
 def test_no_gate_is_run_unless_it_is_named():
@@ -29,8 +33,22 @@ def test_other_weights_are_compared_only_if_asked_for():
     assert kinds({"parity": {"whenModelChanges": "Run"}}, OTHER, OLD) == [GateKind.PARITY]
 
 
-def test_without_a_stable_revision_there_is_nothing_to_compare_with():
-    assert kinds({"parity": {"whenModelChanges": "Run"}}, OLD, None) == []
+@pytest.mark.parametrize("named", [{"warmup": {}}, {"parity": {}}, {}])
+def test_a_rollout_is_gated_if_a_gate_is_named(named):
+    document = {
+        "apiVersion": "pagelet.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "chat"},
+        "spec": {"model": {"source": "dummy://tiny"}, "rollout": {"gates": named}},
+    }
+    policy = to_model(parse(document)).rollout
+    assert (policy.gated, len(policy.gates)) == (bool(named), len(named))
+
+
+def test_parity_with_nobody_left_to_compare_with_is_refused():
+    with pytest.raises(ValidationError, match="Recreate"):
+        Rollout.model_validate({"strategy": "Recreate", "gates": {"parity": {}}})
+    Rollout.model_validate({"strategy": "Recreate", "gates": {"warmup": {}}})
 
 
 def test_limits_are_no_settings_so_changing_them_runs_nothing_again():

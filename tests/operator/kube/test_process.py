@@ -21,6 +21,7 @@ def options(kubeconfig: Path, port: int = 0) -> Options:
         namespace=None,
         kubeconfig=str(kubeconfig),
         engine_image="x",
+        gate_image="x",
         gateway_url="http://gateway/v1",
         gateway_namespace="pagelet-system",
         health_host="127.0.0.1",

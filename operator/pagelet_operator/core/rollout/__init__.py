@@ -1,6 +1,7 @@
 """The rollout: when does a new revision get traffic, how much, and when is it taken back?"""
 
 from pagelet_operator.core.rollout.commands import Command, CommandKind, parse_command
+from pagelet_operator.core.rollout.look import is_complete
 from pagelet_operator.core.rollout.machine import step
 from pagelet_operator.core.rollout.observations import UNSEEN, Observations
 from pagelet_operator.core.rollout.state import (
@@ -28,6 +29,7 @@ __all__ = [
     "Phase",
     "Retained",
     "RolloutState",
+    "is_complete",
     "look_at",
     "parse_command",
     "step",

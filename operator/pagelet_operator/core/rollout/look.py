@@ -123,6 +123,22 @@ class Look:
         return self.policy.strategy is Strategy.RECREATE
 
 
+def is_complete(
+    state: RolloutState, model: Model, fleet: Fleet, needed: int | None, now: float
+) -> bool:
+    """Return whether the canary has the ready replicas that it needs to go on.
+
+    Args:
+        state: What is remembered.
+        model: What is asked for.
+        fleet: What the world shows.
+        needed: Replicas that the live traffic needs, if somebody measures it.
+        now: Unix seconds.
+    """
+    look = Look(model, fleet, Observations(needed=needed), now)
+    return look.have(state) >= look.need(look.find_room(state))
+
+
 def analysis_of(policy: RolloutPolicy) -> AnalysisPolicy | None:
     """Return how canaries are judged; None if nothing is."""
     return policy.analysis if policy.analysis is not None and policy.analysis.metrics else None

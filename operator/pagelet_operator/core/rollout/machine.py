@@ -20,6 +20,7 @@ from dataclasses import replace
 from pagelet_operator.core import capacity
 from pagelet_operator.core.analysis import Verdict
 from pagelet_operator.core.model import Fleet, Model, Role
+from pagelet_operator.core.rollout.commands import Command
 from pagelet_operator.core.rollout.look import Look
 from pagelet_operator.core.rollout.observations import UNSEEN, Observations
 from pagelet_operator.core.rollout.orders import obey
@@ -27,6 +28,7 @@ from pagelet_operator.core.rollout.shortage import lacks_room, obstacle
 from pagelet_operator.core.rollout.state import (
     DRAIN_S,
     ON_TRIAL,
+    Answer,
     Decision,
     Phase,
     Retained,
@@ -67,9 +69,11 @@ def step(
         seen: What else is known: figures, gates, a command, the demand.
     """
     look = Look(model, fleet, seen, now)
+    if seen.gates_memory is not None:
+        state = replace(state, gates=seen.gates_memory)
     state = _forget_lost(state, model.revision, fleet, now)
     if state.stable is None:
-        state = _adopt(state, model.revision, fleet)
+        state = _outlive(_adopt(state, model.revision, fleet), seen.command)
     state, went_back = _follow_spec(state, look)
     state, commanded = obey(_with_weight(state, look), look)
     state, reason = _advance(assess(look.find_room(state), look), look)
@@ -108,6 +112,14 @@ def _adopt(state: RolloutState, target: str, fleet: Fleet) -> RolloutState:
     kept = tuple(item for item in state.retained if item.revision != found)
     state = replace(state, stable=found, retained=kept)
     return end_trial(state) if state.canary == found else state
+
+
+def _outlive(state: RolloutState, command: Command | None) -> RolloutState:
+    """Refuse a command that the memory of it did not outlive: it may have been obeyed before."""
+    if command is None or state.stable is None or state.answer is not None:
+        return state
+    lost = "the rollout's memory was lost since; give the command again"
+    return replace(state, answer=Answer(command.token, False, lost))
 
 
 def _follow_spec(state: RolloutState, look: Look) -> tuple[RolloutState, bool]:
@@ -278,6 +290,8 @@ def _replicas(state: RolloutState, look: Look) -> dict[str, int]:
 
 def _wake_at(state: RolloutState, look: Look) -> float | None:
     times = [item.until for item in state.retained]
+    if look.seen.gates_wake_at is not None:
+        times.append(look.seen.gates_wake_at)
     limit_s = look.policy.progress_deadline_s
     if state.paused is None and state.phase is not Phase.FAILED:
         since = (state.unready_since, state.undecided_since)

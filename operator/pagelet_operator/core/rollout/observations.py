@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pagelet_operator.core.analysis import Judgement, Verdict
+from pagelet_operator.core.gates import Memory
 from pagelet_operator.core.rollout.commands import Command
 
 
@@ -23,6 +24,10 @@ class Observations:
     """All gates together: Pass when every one was passed, Fail when one never will be, Inconclusive
     while they run, Error while they cannot. Matters where the policy is `gated`."""
     gates_message: str = ""
+    gates_memory: Memory | None = None
+    """What is to be remembered of gates from now on; None changes nothing."""
+    gates_wake_at: float | None = None
+    """When gates have to be looked at again, Unix seconds."""
     command: Command | None = None
     """The last command that anybody gave; one that was answered before is passed over."""
     needed: int | None = None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from pagelet_operator.core.gating import forgive
 from pagelet_operator.core.rollout.commands import Command, CommandKind
 from pagelet_operator.core.rollout.look import Look
 from pagelet_operator.core.rollout.state import ON_TRIAL, Answer, Pause, Phase, RolloutState
@@ -111,6 +112,7 @@ def _again(state: RolloutState, revision: str | None, now: float) -> RolloutStat
         step=0,
         unready_since=now,
         retained=kept,
+        gates=forgive(state.gates, revision) if revision else state.gates,
         message=f"waiting for {revision} to become ready",
     )
 

@@ -1,10 +1,14 @@
 """What a rollout remembers between two looks, and what a look decides."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from pagelet_operator.core.analysis import Verdict
+from pagelet_operator.core.gates import Memory
 from pagelet_operator.core.model import Capacity, Role
+
+_NO_GATES: Memory = MappingProxyType({})
 
 DRAIN_S = 5.0
 """Between weight 0 and the end of a withdrawn canary's replicas, seconds. Longer than any
@@ -109,6 +113,8 @@ class RolloutState:
     """Where this canary found room; None for beside the stable, as at first. Never AUTO."""
     retained: tuple[Retained, ...] = ()
     answer: Answer | None = None
+    gates: Memory = field(default_factory=lambda: _NO_GATES, hash=False)
+    """Results of gates, of this canary and of revisions before it."""
     message: str = ""
     """Why the phase is what it is, for people."""
 

@@ -158,6 +158,17 @@ def test_a_command_is_obeyed_once_however_often_it_is_read(kind) -> None:
     assert (again.state, again.weights) == (once.state, once.weights)
 
 
+def test_a_command_that_outlived_the_memory_of_it_is_not_obeyed_again() -> None:
+    world = a_fleet({A: 1, B: 1}, {A: Role.STABLE, B: Role.CANARY})
+    lost = say("promote-full/1", RolloutState(), fleet=world)
+    assert lost.weights[A] > 0
+    assert lost.state.canary == B
+    assert not lost.state.answer.accepted
+    assert "give the command again" in lost.state.answer.message
+    given_again = say("promote-full/2", lost.state, fleet=world)
+    assert given_again.weights == {B: 100}
+
+
 @pytest.mark.parametrize(
     ("text", "state", "sentence"),
     [
