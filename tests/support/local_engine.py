@@ -3,8 +3,8 @@
 Run as `local_engine.py PORT`. The variable SCRIPT holds words that change it: `config-error`
 (exit 2 with a sentence), `crash` (exit 1), `crash-once=FILE` (exit 1 if FILE does not exist
 yet, and make it), `never-ready`, `stubborn` (ignores SIGTERM), `grandchild` (starts a process
-that does not end by itself). `POST /order` with `{"ready": false}`, `{"silent": true}` or
-`{"exit": 3}` changes it while it runs.
+that does not end by itself), `says=WORD` (the text of its completions). `POST /order` with
+`{"ready": false}`, `{"silent": true}` or `{"exit": 3}` changes it while it runs.
 """
 
 import json
@@ -28,6 +28,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         while STATE["silent"]:
             time.sleep(0.05)
+        if self.path == "/v1/models":
+            self.answer(200, {"data": [{"id": "chat"}]})
+            return
         good = self.path == "/livez" or (STATE["ready"] and not STATE["draining"])
         self.answer(200 if good else 503, {"pid": os.getpid()})
 
@@ -47,13 +50,31 @@ class Handler(BaseHTTPRequestHandler):
         with LOCK:
             STATE["in_flight"] += 1
         try:
-            if body.get("stream"):
+            if self.path == "/v1/completions":
+                self.complete(body)
+            elif body.get("stream"):
                 self.stream(body.get("max_tokens", 5))
             else:
                 self.answer(200, {"choices": [{"message": {"content": "Paris"}}]})
         finally:
             with LOCK:
                 STATE["in_flight"] -= 1
+
+    def complete(self, body):
+        text, num_tokens = WORDS.get("says", "x"), body["max_tokens"]
+        if not body.get("stream"):
+            self.answer(200, {"choices": [{"text": text, "finish_reason": "length"}]})
+            return
+        events = [{"choices": [{"index": 0, "text": text}]} for _ in range(num_tokens)]
+        events[-1]["choices"][0]["finish_reason"] = "length"
+        counts = {"prompt_tokens": len(body["prompt"]), "completion_tokens": num_tokens}
+        lines = [*map(json.dumps, (*events, {"choices": [], "usage": counts})), "[DONE]"]
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        self.chunk("".join(f"data: {line}\n\n" for line in lines))
+        self.wfile.write(b"0\r\n\r\n")
 
     def stream(self, num_tokens):
         self.send_response(200)

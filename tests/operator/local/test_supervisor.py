@@ -8,6 +8,7 @@ import pytest
 
 from local_processes import engine_args, is_alive, scripted_engine, until
 from local_up import resource, write
+from pagelet_operator.local.gates import ProcessGates
 from pagelet_operator.local.notices import Notices
 from pagelet_operator.local.probe import HttpProbe
 from pagelet_operator.local.process import Command
@@ -16,6 +17,7 @@ from pagelet_operator.local.runtime import ProcessRuntime
 from pagelet_operator.local.service import Service
 from pagelet_operator.local.spec_files import SpecFiles
 from pagelet_operator.local.supervisor import GatewayFailedError, Supervisor
+from pagelet_operator.senses import Senses
 
 ROLLOUT = {"steps": [{"weight": 50, "hold": "1h"}], "retainStable": "1h"}
 
@@ -24,13 +26,14 @@ class Record:
     """A report that remembers."""
 
     def __init__(self):
-        self.events, self.latest = [], []
+        self.events, self.latest, self.weights = [], [], set()
 
     def event(self, event):
         self.events.append(event)
 
     def rows(self, rows):
         self.latest = list(rows)
+        self.weights |= {(row.phase, row.weight) for row in rows if row.role == "canary"}
 
     def close(self):
         pass
@@ -65,6 +68,7 @@ class World:
             log=tmp_path / "gateway.log",
             listener=notices,
         )
+        self.gates = ProcessGates(tmp_path / "gates", os.environ, None)
         self.supervisor = Supervisor(
             files=SpecFiles([tmp_path / "models.yaml"]),
             runtime=self.runtime,
@@ -73,6 +77,7 @@ class World:
             report=self.record,
             url="http://here/v1",
             drain_s=drain_s,
+            senses=Senses(gates=self.gates),
             clock=lambda: self.now,
         )
 
@@ -98,6 +103,7 @@ async def running(tmp_path, *documents, gateway_script="", drain_s=20.0):
             world.supervisor.stop()
             world.supervisor.stop()
             await asyncio.wait({task})
+            await world.gates.close()
             assert world.pids() == []
 
 
@@ -116,6 +122,23 @@ async def test_time_moves_the_rollout_and_the_table_follows(tmp_path):
         world.now += 3600
         await until(lambda: len(world.pids()) == 2)
         assert len(world.record.seen("Serving")) == 1
+
+
+@pytest.mark.parametrize(("says", "reason"), [("x", "GatesPassed"), ("y", "GateFailed")])
+async def test_a_canary_meets_users_only_after_its_gates(tmp_path, says, reason):
+    gates = {"warmup": {"requests": 2}, "parity": {"prompts": ["a", "b"]}}
+    rollout = {**ROLLOUT, "gates": gates}
+    async with running(tmp_path, resource(rollout=rollout)) as world:
+        await world.event("Serving")
+        write(tmp_path / "models.yaml", resource(script=f"says={says}", rollout=rollout))
+        said = await world.event(reason)
+        await until(lambda: list((tmp_path / "gates").glob("*/*/*.order.json")) == [])
+        assert world.record.seen("Gating")
+    before_users = {weight for phase, weight in world.record.weights if phase != "Progressing"}
+    assert before_users == {"0 %"}
+    if reason == "GateFailed":
+        assert "parity" in said.message
+        assert world.record.weights == {("Starting", "0 %"), ("Gating", "0 %")}
 
 
 async def test_a_gateway_that_cannot_start_ends_it_and_leaves_nobody(tmp_path):
