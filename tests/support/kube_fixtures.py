@@ -14,9 +14,11 @@ from kube_cluster import Cluster
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.kube.api import connect, load_configuration
 from pagelet_operator.kube.crd import crd
+from pagelet_operator.kube.gate_jobs import JobGates
 from pagelet_operator.kube.loop import Controller
 from pagelet_operator.kube.metrics import Metrics
 from pagelet_operator.kube.runtime import KubeRuntime
+from pagelet_operator.senses import Senses
 
 IMAGE = "example.org/engine:1"
 MODELS = "/apis/pagelet.dev/v1alpha1/namespaces/{}/modeldeployments"
@@ -119,7 +121,8 @@ async def operating(
     async with connect(configuration) as api:
         runtime = KubeRuntime(api, engine_image=IMAGE)
         holder: list[Operator] = []
-        controller = Controller(api, runtime, Metrics(), clock=lambda: holder[0].now)
+        senses = Senses(gates=JobGates(api, IMAGE))
+        controller = Controller(api, runtime, Metrics(), senses=senses, clock=lambda: holder[0].now)
         operator = Operator(cluster, controller, ModelRef(namespace, name))
         operator.now = now or operator.now
         holder.append(operator)
