@@ -126,7 +126,8 @@ class TestOnTheApiServer:
         assert post(cluster, namespace, MINIMAL)[0] == 201
         table = cluster.kubectl("-n", namespace, "get", "mdep")
         assert table.splitlines()[0].split() == [
-            "NAME", "READY", "STABLE", "CANARY", "WEIGHT", "P99", "TTFT", "REPLICAS", "PHASE", "AGE",
+            "NAME", "READY", "STABLE", "CANARY", "WEIGHT", "P99", "TTFT", "REPLICAS", "PHASE",
+            "AGE",
         ]  # fmt: skip
         assert "chat" in cluster.kubectl("-n", namespace, "get", "all")
 
