@@ -29,7 +29,7 @@ async def test_the_answer_says_what_was_met_last(gateway, session, script, statu
 
 
 async def test_without_breakers_the_budget_alone_bounds_what_failures_cost(gateway, session):
-    """Nine of ten first attempts fail, and every fallback would answer: a fifth get to it."""
+    """Nine of ten first attempts fail, and every fallback would answer: a tenth get to it."""
     asked = itertools.count()
 
     async def mostly_fails(wire: Wire) -> None:
@@ -43,13 +43,10 @@ async def test_without_breakers_the_budget_alone_bounds_what_failures_cost(gatew
             ),
             model("n", {"n-1": (100, [second.url])}),
         )
-        loop = asyncio.get_running_loop()
-        started_at = loop.time()
         for _ in range(RUNS // 10):
             asks = [post(session, gateway.url + PATH, {"model": "m"}) for _ in range(10)]
             assert {status for status, _, _ in await asyncio.gather(*asks)} <= {200, 500}
-        elapsed_s = loop.time() - started_at
         assert len(engine.received) == RUNS
         fell_back = len(second.received)
-        print("attempts per request", 1 + fell_back / RUNS, "in", elapsed_s)
-        assert 0.2 * RUNS <= fell_back <= 0.2 * RUNS + 10 + elapsed_s + 1
+        print("attempts per request", 1 + fell_back / RUNS)
+        assert 0.1 * RUNS <= fell_back <= 0.1 * RUNS + 5
