@@ -109,6 +109,6 @@ async def test_a_gateway_serves_a_cluster_with_the_rights_of_the_manifest_and_as
 
 def test_without_a_cluster_it_ends_with_a_sentence(tmp_path: Path) -> None:
     missing = str(tmp_path / "none")
-    with pytest.raises(AssertionError, match="no cluster is configured") as ended:
+    with pytest.raises(AssertionError, match="none is no file") as ended:
         GatewayProcess(tmp_path, "--kubernetes", "--kubeconfig", missing).__enter__()
-    assert "Give --kubeconfig" in str(ended.value)
+    assert "give one that exists" in str(ended.value)
