@@ -80,9 +80,16 @@ async def test_a_watch_that_ends_goes_on_from_the_last_bookmark_without_a_list()
 
 
 async def test_a_version_that_is_too_old_is_listed_anew():
-    async with mirroring(saying(expired()), items=("a",)) as (server, mirror, _):
-        await until(lambda: mirror.is_listed)
+    changed = asyncio.Event()
+
+    async def expiring(request: web.Request, answer: web.StreamResponse) -> None:
+        await changed.wait()
+        await answer.write(expired())
+
+    async with mirroring(expiring, items=("a",)) as (server, mirror, _):
+        await until(lambda: server.watched_from == ["1"])
         server.items, server.version = [item("b", 9)], 9
+        changed.set()
         await until(lambda: names(mirror) == {"b"})
         await until(lambda: server.watched_from == ["1", "9"])
 
