@@ -16,8 +16,10 @@ from pagelet_operator.api.status import (
 from pagelet_operator.api.traffic_status import TrafficStatus
 from pagelet_operator.core import conditions as core
 from pagelet_operator.core.figures import REFRESH_S, figures
+from pagelet_operator.core.gates import GateKind
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome
+from pagelet_operator.core.revalidation import Validation, of_stable
 from pagelet_operator.core.rollout import RolloutState
 
 
@@ -74,6 +76,7 @@ def status(
         conditions_from_status(before),
         now,
         missing=model.traffic.missing,
+        validation=_validation(model, outcome),
     )
     said = _dump(
         ModelDeploymentStatus(
@@ -114,6 +117,17 @@ def figures_due(stored: Mapping[str, Any] | None, now: float) -> bool:
     found = memory.part(FiguresStatus, (stored or {}).get("figures"))
     measured_at = None if found is None else unix(found.measured_at)
     return measured_at is None or now >= measured_at + REFRESH_S
+
+
+def _validation(model: Model, outcome: Outcome) -> Validation | None:
+    """Return whether a load test speaks for what serves; None where none was or is asked for."""
+    state = outcome.state
+    asked = any(gate.kind is GateKind.LOAD_TEST for gate in model.rollout.gates)
+    tested = any(key.kind is GateKind.LOAD_TEST for key in state.gates)
+    if state.stable is None or not (asked or tested):
+        return None
+    templates = {name: item.template for name, item in outcome.fleet.revisions.items()}
+    return of_stable(state.gates, state.stable, templates)
 
 
 def _figures(

@@ -34,7 +34,7 @@ class StatusModel(WireModel):
 class Condition(StatusModel):
     """A condition by the Kubernetes API conventions."""
 
-    type: str = Field(description="Accepted, Applied, Ready, Progressing, Stalled, or another's.")
+    type: str = Field(description="One of ours (docs/reference/operator.md) or another's.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
     reason: str = Field(description="One CamelCase word, the same as in log and event.")
     message: str = Field(default="", description="For people.")

@@ -2,16 +2,20 @@
 
 `Ready` sums up: users get answers. `Progressing`: a revision is on its way. `Stalled`: it
 will not get further without a change of the spec; kstatus and `helm --wait` read it.
-`Applied`: no write was refused or failed.
+`Applied`: no write was refused or failed. `PerformanceValidated`: a load test speaks for what
+serves; left out where none was run or is asked for.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pagelet_operator.core.planning import Outcome
+from pagelet_operator.core.revalidation import Validation
 from pagelet_operator.core.rollout import Phase
 
-TYPES = frozenset({"Accepted", "Applied", "Ready", "Progressing", "Stalled"})
+TYPES = frozenset(
+    {"Accepted", "Applied", "Ready", "Progressing", "Stalled", "PerformanceValidated"}
+)
 """Every type said here; conditions of other types belong to somebody else."""
 
 
@@ -35,6 +39,7 @@ def conditions(
     now: float,
     *,
     missing: Sequence[str] = (),
+    validation: Validation | None = None,
 ) -> tuple[Condition, ...]:
     """Return all conditions of an accepted resource after a reconcile.
 
@@ -44,6 +49,7 @@ def conditions(
         before: The conditions as they were.
         now: Unix seconds.
         missing: ModelDeployments that `spec.fallback` names and that do not exist.
+        validation: Whether a load test speaks for what serves; None where nobody asks.
     """
     new = (
         _accepted(missing),
@@ -51,6 +57,7 @@ def conditions(
         _ready(outcome),
         _progressing(outcome),
         _stalled(outcome),
+        *_validated(validation),
     )
     return merge(new, generation, before, now)
 
@@ -110,6 +117,13 @@ def _applied(outcome: Outcome) -> tuple[str, str, str, str]:
     if outcome.trouble is None:
         return "Applied", "True", "AsPlanned", "every object is as planned"
     return "Applied", "False", "WriteFailed", outcome.trouble
+
+
+def _validated(validation: Validation | None) -> tuple[tuple[str, str, str, str], ...]:
+    if validation is None:
+        return ()
+    status = "True" if validation.holds else "False"
+    return (("PerformanceValidated", status, validation.reason.value, validation.message),)
 
 
 def _ready(outcome: Outcome) -> tuple[str, str, str, str]:

@@ -14,6 +14,9 @@ from itertools import accumulate
 from math import sqrt
 from typing import Any
 
+from pagelet_operator.core.gates import GateKind, Memory
+from pagelet_operator.core.gating import latest
+
 SHIFTED_AT = 0.3
 """Distance from which the traffic is another one: three requests in ten are a bucket or more
 longer or shorter, which moves a p95 latency by about as much as the load test's tolerance."""
@@ -114,6 +117,32 @@ def validate(
     if changed is not None:
         return changed
     return _compared(tested.lengths, live, before)
+
+
+def of_stable(
+    memory: Memory, stable: str, templates: Mapping[str, Mapping[str, Any]]
+) -> Validation:
+    """Return whether a load test speaks for the stable revision, as far as revisions tell.
+
+    Its own does. Without one, that of another revision that still exists does, unless the weights,
+    the tokenizer or the context window differ.
+
+    Args:
+        memory: Results of gates.
+        stable: The revision that serves.
+        templates: Of the revisions that exist.
+    """
+    others = [name for name in templates if name != stable]
+    found = [(name, latest(memory, name, GateKind.LOAD_TEST)) for name in (stable, *others)]
+    tests = [(name, test) for name, test in found if test is not None and name in templates]
+    if not tests:
+        return validate(None, Identity(model="", tokenizer="", context_window=None), Lengths())
+    name, test = max(tests, key=lambda item: (item[0] == stable, item[1].finished_at or 0.0))
+    about = StoredTest(
+        identity=identity(templates[name]), lengths=Lengths(), at=test.finished_at or 0.0
+    )
+    serving = identity(templates[stable]) if stable in templates else about.identity
+    return validate(about, serving, Lengths())
 
 
 def distance(tested: Sequence[int], live: Sequence[int]) -> float | None:

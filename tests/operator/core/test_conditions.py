@@ -1,9 +1,11 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from operator_models import a_fleet, a_model
 from pagelet_operator.core.conditions import conditions, merge, rejected
 from pagelet_operator.core.planning import decide
+from pagelet_operator.core.revalidation import Reason, Validation
 from pagelet_operator.core.rollout import Phase, RolloutState
 
 SERVING = RolloutState(phase=Phase.STABLE, stable="chat-a")
@@ -54,3 +56,19 @@ def test_the_transition_time_moves_exactly_when_the_status_does(statuses):
         before = merge([("Ready", status, f"Reason{now}", "")], now, before, float(now))
         assert before[0].last_transition_time == changed_at
         assert before[0].reason == f"Reason{now}"
+
+
+@pytest.mark.parametrize(
+    ("validation", "status"),
+    [
+        (Validation(Reason.VALIDATED), "True"),
+        (Validation(Reason.NOT_TESTED, "no load test was passed yet"), "False"),
+        (None, None),
+    ],
+)
+def test_performance_is_validated_by_a_load_test_and_not_spoken_of_without_one(validation, status):
+    outcome = decide(a_model("chat-a"), SERVING, a_fleet({"chat-a": 1}), 0.0)
+    found = by_type(conditions(outcome, 1, (), 0.0, validation=validation))
+    said = found.get("PerformanceValidated")
+    assert (said and said.status) == status
+    assert validation is None or said.reason == validation.reason

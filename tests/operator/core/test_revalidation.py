@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagelet_operator.core.gates import Gate, GateKind, GateResult, GateStatus
 from pagelet_operator.core.revalidation import (
     BACK_AT,
     MIN_REQUESTS,
@@ -16,6 +17,7 @@ from pagelet_operator.core.revalidation import (
     StoredTest,
     distance,
     identity,
+    of_stable,
     validate,
 )
 
@@ -93,3 +95,35 @@ def test_once_shifted_needs_more_to_come_back_than_to_go(then, now):
     about, live = stored(then, then), Lengths(prompt=now, output=now)
     if validate(about, SERVING, live, Reason.VALIDATED).reason is Reason.TRAFFIC:
         assert validate(about, SERVING, live, Reason.TRAFFIC).reason is Reason.TRAFFIC
+
+
+TEST = Gate(GateKind.LOAD_TEST, {"profile": "single"}, 60.0)
+OLD = {"model": {"source": "hf://a/b"}}
+
+
+def passed(*revisions, status=GateStatus.PASSED):
+    result = GateResult(status=status, finished_at=1.0)
+    return {TEST.key(revision, None): result for revision in revisions}
+
+
+@pytest.mark.parametrize(
+    ("memory", "reason"),
+    [
+        ({}, Reason.NOT_TESTED),
+        (passed("chat-b", status=GateStatus.FAILED), Reason.NOT_TESTED),
+        (passed("chat-b"), Reason.VALIDATED),
+        (passed("chat-a", "chat-b"), Reason.VALIDATED),
+        (passed("chat-a"), Reason.MODEL),
+        (passed("chat-gone"), Reason.NOT_TESTED),
+    ],
+)
+def test_a_revision_s_own_load_test_speaks_for_it_and_another_s_for_the_same_model(memory, reason):
+    templates = {"chat-a": OLD, "chat-b": {"model": {"source": "hf://a/c"}}}
+    assert of_stable(memory, "chat-b", templates).reason is reason
+
+
+def test_another_s_load_test_speaks_for_the_same_model_and_context_window():
+    same = {"chat-a": OLD, "chat-b": OLD | {"pod": {}}}
+    longer = {"chat-a": OLD, "chat-b": OLD | {"engine": {"maxModelLen": 64}}}
+    assert of_stable(passed("chat-a"), "chat-b", same).holds
+    assert of_stable(passed("chat-a"), "chat-b", longer).reason is Reason.CONTEXT

@@ -22,9 +22,10 @@ SPEC: dict[str, Any] = {
 JOBS = "batch/v1/jobs"
 
 
-async def at_the_gates(operator: Operator) -> str:
+async def at_the_gates(operator: Operator, gates: dict[str, Any] | None = None) -> str:
     """Bring a second revision to its first gate; return its name."""
-    operator.create(SPEC)
+    rollout = SPEC["rollout"] | ({"gates": gates} if gates else {})
+    operator.create(SPEC | {"rollout": rollout})
     old = str((await operator.turn())["rollout"]["canary"])
     make_ready(operator.cluster, operator.ref.namespace, old)
     await operator.turn()
@@ -73,6 +74,20 @@ async def test_jobs_let_a_canary_to_its_users_though_the_operator_is_killed_mean
         assert (status["rollout"]["phase"], status["canary"]["weight"]) == ("Progressing", 10)
         await operator.turn()
         assert operator.objects(JOBS) == {}
+
+
+async def test_a_load_test_speaks_for_the_revision_that_passed_it(
+    cluster: Cluster, namespace: str
+) -> None:
+    async with operating(cluster, namespace) as operator:
+        await at_the_gates(operator, gates={"loadTest": {"profile": "single"}})
+        assert operator.condition("PerformanceValidated")["reason"] == "NotTested"
+        end(operator, "loadTest", requests=8, ttftP50=0.1)
+        await operator.turn()
+        operator.now += 30
+        status = await operator.turn()
+        assert status["rollout"]["phase"] == "Stable"
+        assert operator.condition("PerformanceValidated")["reason"] == "LoadTested"
 
 
 async def test_a_canary_that_says_other_things_is_withdrawn_and_a_retry_asks_again(
