@@ -172,6 +172,17 @@ async def test_a_new_spec_ends_what_runs_for_the_old_one():
     assert story.state.canary == "chat-c"
 
 
+async def test_a_canary_that_nobody_wants_any_more_is_not_tried():
+    story = Story(WARMUP)
+    story.runtime.ready["chat-b"] = 0
+    for story.target in ("chat-a", "chat-a", "chat-b"):
+        await story.look()
+    story.runtime.ready["chat-b"] = 1
+    story.target = "chat-c"
+    await story.look()
+    assert story.gates.orders == []
+
+
 async def test_promote_leaves_the_gates_and_ends_them():
     story = await Story(WARMUP).at_the_gates()
     story.command = "promote/1"

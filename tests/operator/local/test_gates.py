@@ -74,6 +74,17 @@ async def test_a_try_that_is_stopped_ends_and_is_forgotten(gates):
     assert await gates.observe(REF) == {}
 
 
+async def test_a_try_that_was_stopped_can_be_started_anew(gates):
+    async with ScriptedServer(completion).listening() as server:
+        await gates.start(order(server.url))
+        await ended(gates)
+        await gates.stop(REF, RUN)
+        gates.ended.clear()
+        await gates.start(order(server.url))
+        assert (await ended(gates)).status is GateStatus.MEASURED
+    assert len(server.bodies) == 4
+
+
 async def test_files_of_others_are_passed_over(gates, tmp_path):
     folder = tmp_path / "default" / "chat"
     folder.mkdir(parents=True)
