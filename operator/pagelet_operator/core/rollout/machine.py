@@ -20,15 +20,14 @@ from dataclasses import replace
 from pagelet_operator.core import capacity
 from pagelet_operator.core.analysis import Verdict
 from pagelet_operator.core.model import Fleet, Model, Role
-from pagelet_operator.core.rollout.commands import Command
 from pagelet_operator.core.rollout.look import Look
 from pagelet_operator.core.rollout.observations import UNSEEN, Observations
 from pagelet_operator.core.rollout.orders import obey
+from pagelet_operator.core.rollout.recollection import adopt, forget_lost, outlive
 from pagelet_operator.core.rollout.shortage import lacks_room, obstacle
 from pagelet_operator.core.rollout.state import (
     DRAIN_S,
     ON_TRIAL,
-    Answer,
     Decision,
     Phase,
     Retained,
@@ -39,7 +38,6 @@ from pagelet_operator.core.rollout.trial import (
     assess,
     carry,
     drop_canary,
-    end_trial,
     enter,
     fail,
     hold_over,
@@ -71,9 +69,9 @@ def step(
     look = Look(model, fleet, seen, now)
     if seen.gates_memory is not None:
         state = replace(state, gates=seen.gates_memory)
-    state = _forget_lost(state, model.revision, fleet, now)
+    state = forget_lost(state, model.revision, fleet, now)
     if state.stable is None:
-        state = _outlive(_adopt(state, model.revision, fleet), seen.command)
+        state = outlive(adopt(state, model.revision, fleet), seen.command)
     state, went_back = _follow_spec(state, look)
     state, commanded = obey(_with_weight(state, look), look)
     state, reason = _advance(assess(look.find_room(state), look), look)
@@ -87,39 +85,6 @@ def step(
         reason="RolledBack" if went_back else reason,
         wake_at=_wake_at(state, look),
     )
-
-
-def _forget_lost(state: RolloutState, target: str, fleet: Fleet, now: float) -> RolloutState:
-    """Drop what is over, and what nobody can bring back because its template is gone."""
-    known = {*fleet.revisions, target}
-    kept = tuple(r for r in state.retained if r.until > now and r.revision in known)
-    stable = state.stable if state.stable in known else None
-    return replace(state, retained=kept, stable=stable)
-
-
-def _adopt(state: RolloutState, target: str, fleet: Fleet) -> RolloutState:
-    """Make stable what the world shows as stable, since memory can be lost and users cannot.
-
-    Where nothing is marked as stable, the readiest other revision is, unless the target answers
-    itself: what alone answers is never removed.
-    """
-    marked = [item for item in fleet.revisions.values() if item.role is Role.STABLE]
-    if not marked and fleet.ready(target) == 0:
-        marked = [item for item in fleet.revisions.values() if item.ready and not item.failure]
-    if not marked:
-        return state
-    found = max(marked, key=lambda item: (item.ready, item.revision)).revision
-    kept = tuple(item for item in state.retained if item.revision != found)
-    state = replace(state, stable=found, retained=kept)
-    return end_trial(state) if state.canary == found else state
-
-
-def _outlive(state: RolloutState, command: Command | None) -> RolloutState:
-    """Refuse a command that the memory of it did not outlive: it may have been obeyed before."""
-    if command is None or state.stable is None or state.answer is not None:
-        return state
-    lost = "the rollout's memory was lost since; give the command again"
-    return replace(state, answer=Answer(command.token, False, lost))
 
 
 def _follow_spec(state: RolloutState, look: Look) -> tuple[RolloutState, bool]:
