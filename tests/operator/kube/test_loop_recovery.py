@@ -1,5 +1,6 @@
 """The control loop when writes are forbidden, or what it made or remembered is taken away."""
 
+import re
 from typing import Any
 
 import pytest
@@ -202,17 +203,27 @@ async def test_conditions_of_other_controllers_stay(cluster: Cluster, namespace:
             assert theirs in operator.status()["conditions"]
 
 
+def cells(header: str, line: str) -> dict[str, str]:
+    """Read one line of kubectl's table; a cell may be empty or hold a space."""
+    names = list(re.finditer(r"\S+( \S+)*", header))
+    ends = [name.start() for name in names[1:]] + [len(line)]
+    return {
+        name.group(): line[name.start() : end].strip()
+        for name, end in zip(names, ends, strict=True)
+    }
+
+
 async def test_kubectl_shows_the_rollout_and_its_events(cluster: Cluster, namespace: str) -> None:
     async with operating(cluster, namespace) as operator:
         old, new = await in_mid_rollout(operator)
         table = cluster.kubectl("-n", namespace, "get", "mdep/chat", "-o", "wide").splitlines()
-        row = dict(zip(table[0].split(), table[1].split(), strict=False))
-        age = row.pop("AGE")
-        assert age.endswith("s")
+        row = cells(*table)
+        assert row.pop("AGE").endswith("s")
+        assert row.pop("MESSAGE").startswith("step 1 of ")
         assert row == {
             "NAME": "chat", "READY": "True", "STABLE": old, "CANARY": new, "WEIGHT": "10",
-            "REPLICAS": "2", "PHASE": "Progressing", "SOURCE": "dummy://tiny",
-            "ENDPOINT": "http://pagelet-gateway.pagelet-system.svc/v1", "MESSAGE": "step",
+            "P99 TTFT": "", "QUEUE": "", "REPLICAS": "2", "PHASE": "Progressing",
+            "SOURCE": "dummy://tiny", "ENDPOINT": "http://pagelet-gateway.pagelet-system.svc/v1",
         }  # fmt: skip
         told = cluster.kubectl("-n", namespace, "describe", "mdep/chat").partition("Events:")[2]
         for reason in ("FirstRevisionReady", "CanaryNotReady", "CanaryReady"):
