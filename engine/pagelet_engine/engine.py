@@ -11,16 +11,18 @@ from pagelet_engine.constraints.masks import DEAD_END, Masks
 from pagelet_engine.core.admission import Refusal
 from pagelet_engine.core.block_manager import BlockManager
 from pagelet_engine.core.deadlines import Expired
+from pagelet_engine.core.draw import Draw, NoToken
 from pagelet_engine.core.finish import ErrorKind, FinishReason
+from pagelet_engine.core.first_token import no_first_token
 from pagelet_engine.core.logprobs import StepScores, TokenLogprobs
 from pagelet_engine.core.scheduler import Scheduler, SequenceUpdate
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_plan import StepPlan
 from pagelet_engine.messages import EngineStats, Ready, Submit, TokenOutput
 
-NOTHING_LEFT = (
-    "No token could be chosen: allowed_token_ids, bad_words, min_tokens and logit_bias leave none, "
-    "or the model's output was not a finite number. Other requests are not affected."
+NONE_ALLOWED = (
+    "The output cannot go on: allowed_token_ids, bad_words, min_tokens and stop_token_ids together "
+    "leave no token. Allow more."
 )
 NOT_FINITE = (
     "The model's output for this request was not a finite number; the request cannot go on. "
@@ -34,8 +36,8 @@ QUEUE_TIMEOUT = "The request waited too long for its turn; the server is busy. T
 class Runner(Protocol):
     """Computes a plan; `runner.model_runner.ModelRunner` is the real one."""
 
-    def run(self, plan: StepPlan) -> list[int | None]:
-        """Return one token per item of `plan.sampling`, None where logits were not finite."""
+    def run(self, plan: StepPlan) -> list[Draw]:
+        """Return what was drawn for each item of `plan.sampling`."""
         ...
 
     def take_scores(self) -> StepScores:
@@ -197,7 +199,10 @@ class Engine:
             return f"weight: must be positive, got {submit.weight}"
         if any(not 0 <= token < vocab_size for token in submit.prompt_token_ids):
             return f"The prompt holds token ids outside [0, {vocab_size})."
-        return submit.sampling.check(vocab_size)
+        ends = frozenset(self.ready.eos_token_ids)
+        return submit.sampling.check(vocab_size) or no_first_token(
+            submit.sampling, vocab_size, ends
+        )
 
     def _outputs(self, updates: list[SequenceUpdate]) -> list[TokenOutput]:
         scores = self._runner.take_scores()
@@ -210,20 +215,17 @@ class Engine:
         ]
 
     def _output(self, update: SequenceUpdate, logprobs: TokenLogprobs | None) -> TokenOutput:
-        seq, token_id = update.seq, update.token_id
-        unasked = NOTHING_LEFT if seq.sampling.changes_logits else NOT_FINITE
-        problem = self._masks.problem(seq.seq_id) or unasked
+        seq, draw = update.seq, update.draw
+        masks_problem = self._masks.problem(seq.seq_id)
         queue_s = self._queue_s.pop(seq.seq_id, None)
         if seq.finish_reason is not None:
             del self._seqs[seq.seq_id]
             self._forget(seq.seq_id)
-        if token_id is None:
-            # A constraint that leaves no way on was the client's choice.
-            kind = ErrorKind.INVALID if problem == DEAD_END else ErrorKind.INTERNAL
-            return TokenOutput(seq.seq_id, [], FinishReason.ERROR, problem, kind)
+        if isinstance(draw, NoToken):
+            return _refused(seq.seq_id, _no_token(draw, masks_problem))
         return TokenOutput(
             seq.seq_id,
-            [token_id],
+            [draw],
             seq.finish_reason,
             num_cached_tokens=seq.num_cached_tokens or 0,
             logprobs=[] if logprobs is None else [logprobs],
@@ -238,6 +240,15 @@ class Engine:
         if item.while_queued:
             return _refused(seq_id, Refusal(ErrorKind.OVERLOADED, QUEUE_TIMEOUT, 1.0))
         return _refused(seq_id, Refusal(ErrorKind.TIMEOUT, DEADLINE_PASSED))
+
+
+def _no_token(why: NoToken, masks_problem: str | None) -> Refusal:
+    """Return who can mend that nothing was drawn: the client, if its settings leave no way on."""
+    if why is NoToken.NOT_FINITE:
+        return Refusal(ErrorKind.INTERNAL, NOT_FINITE)
+    problem = masks_problem or NONE_ALLOWED
+    was_chosen = problem in (DEAD_END, NONE_ALLOWED)
+    return Refusal(ErrorKind.INVALID if was_chosen else ErrorKind.INTERNAL, problem)
 
 
 def _sequence(submit: Submit, now: float) -> Sequence:

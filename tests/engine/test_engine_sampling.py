@@ -1,16 +1,17 @@
 """Sampling parameters through the whole engine, on a small random model."""
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine_checkpoints import small_config, weights_for, write_folder
 from engine_generation import collect, generate, make_engine
-from pagelet_engine.core.finish import FinishReason
+from pagelet_engine.core.finish import ErrorKind, FinishReason
 from pagelet_engine.core.logprobs import TokenLogprobs
 from pagelet_engine.core.sampling_params import SamplingParams
-from pagelet_engine.engine import NOTHING_LEFT, Engine
-from pagelet_engine.messages import TokenOutput
+from pagelet_engine.engine import NONE_ALLOWED, NOT_FINITE, Engine
+from pagelet_engine.messages import Submit, TokenOutput
 
 VOCAB = 211
 ids = st.integers(0, VOCAB - 1)
@@ -132,10 +133,31 @@ def test_an_answer_ends_no_sooner_than_min_tokens(model: str):
 def test_rules_that_leave_no_token_end_only_their_sequence(model: str):
     engine = make_engine(model)
     greedy = SamplingParams(max_tokens=5, temperature=0.0, ignore_eos=True)
-    stuck = SamplingParams(max_tokens=5, allowed_token_ids=(3,), bad_words=((3,),))
+    stuck = SamplingParams(max_tokens=5, allowed_token_ids=(3,), bad_words=((3, 3),))
     alone = generate(engine, [[4, 5]], greedy)[0]
     good, bad = collect(engine, [[4, 5], [4, 5]], [greedy, stuck])
     assert outcome(good)[0] == alone
-    assert [(output.token_ids, output.finish_reason, output.error) for output in bad] == [
-        ([], FinishReason.ERROR, NOTHING_LEFT)
+    assert [(output.token_ids, output.error, output.error_kind) for output in bad] == [
+        ([3], None, None),
+        ([], NONE_ALLOWED, ErrorKind.INVALID),
     ]
+
+
+def test_rules_that_leave_no_token_do_not_hide_a_model_that_is_broken(model: str):
+    engine = make_engine(model)
+    with torch.inference_mode():
+        engine._runner._model._embedding[7] = float("nan")  # type: ignore[attr-defined]
+    ruled = SamplingParams(max_tokens=5, allowed_token_ids=(3,), min_tokens=2)
+    (outputs,) = collect(engine, [[4, 7]], ruled)
+    assert [(output.error, output.error_kind) for output in outputs] == [
+        (NOT_FINITE, ErrorKind.INTERNAL)
+    ]
+
+
+def test_rules_that_leave_no_first_token_are_refused_before_anything_is_computed(model: str):
+    engine = make_engine(model)
+    stuck = SamplingParams(max_tokens=5, allowed_token_ids=(3,), bad_words=((3,),))
+    refused = engine.add(Submit(1, [4, 5], stuck))
+    assert refused is not None
+    assert refused.error_kind is ErrorKind.INVALID
+    assert not engine.has_work

@@ -8,6 +8,7 @@ from collections.abc import Sequence as SequenceOf
 
 import torch
 
+from pagelet_engine.core.draw import Draw, NoToken
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_plan import StepPlan
 from pagelet_engine.runner.block_tables import BlockTables
@@ -18,10 +19,10 @@ POISON = 96
 """A prompt that holds this token yields logits that are not finite."""
 
 
-def predict(tokens: SequenceOf[int]) -> int | None:
+def predict(tokens: SequenceOf[int]) -> Draw:
     """Return the token that follows, which depends on every token and its place."""
     if POISON in tokens:
-        return None
+        return NoToken.NOT_FINITE
     state = 17
     for token in tokens:
         state = (state * 31 + token + 1) % 1_000_003
@@ -35,7 +36,7 @@ def reference(
     tokens = list(prompt)
     while len(tokens) - len(prompt) < max_tokens and len(tokens) < max_len:
         token = predict(tokens)
-        if token is None:
+        if isinstance(token, NoToken):
             break
         tokens.append(token)
         if token == eos:
@@ -50,7 +51,7 @@ class FakeRunner:
         self._block_size = block_size
         self._slots: dict[int, int] = {}
 
-    def run(self, plan: StepPlan) -> list[int | None]:
+    def run(self, plan: StepPlan) -> list[Draw]:
         for item in plan.scheduled:
             for position in range(item.start, item.start + item.num_tokens):
                 self._slots[self._slot(item.seq, position)] = item.seq.token_ids[position]
@@ -72,14 +73,14 @@ class TensorRunner:
         self._tables = BlockTables(max_num_seqs, num_blocks, null_block=num_blocks)
         self._cache = torch.full(((num_blocks + 1) * block_size,), -1)
 
-    def run(self, plan: StepPlan) -> list[int | None]:
+    def run(self, plan: StepPlan) -> list[Draw]:
         batch = build_batch(plan, self._tables, self._block_size, torch.device("cpu"))
         for block in batch.fresh_blocks:
             self._cache[block * self._block_size : (block + 1) * self._block_size] = -1
         meta = batch.attention
         assert (self._cache[meta.slot_mapping] == -1).all(), "a slot was written twice"
         self._cache[meta.slot_mapping] = batch.token_ids
-        predictions: dict[int, int | None] = {}
+        predictions: dict[int, Draw] = {}
         row = 0
         for index, query_len in enumerate(meta.query_lens):
             blocks = self._cache.view(-1, self._block_size)[meta.block_tables[index]]

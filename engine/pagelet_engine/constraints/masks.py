@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pagelet_engine.constraints.messages import MASK_STATUS, mask_bytes
+from pagelet_engine.core.draw import Draw, NoToken
 
 MASK_PATIENCE_S = 0.5
 """Longest wait for the masks of one step, all sequences together, seconds. A matcher's own limits
@@ -77,14 +78,14 @@ class Masks:
         self.last_wait_s = time.monotonic() - started
         return rows
 
-    def advance(self, tokens: Iterable[tuple[int, int | None]]) -> None:
-        """Tell matchers which token was drawn: pairs of sequence id and token."""
-        for seq_id, token_id in tokens:
+    def advance(self, draws: Iterable[tuple[int, Draw]]) -> None:
+        """Tell matchers which token was drawn: pairs of sequence id and draw."""
+        for seq_id, draw in draws:
             connection = self._connections.get(seq_id)
-            if connection is not None and token_id is not None:
+            if connection is not None and not isinstance(draw, NoToken):
                 # A matcher that is gone is noticed when its mask is wanted.
                 with contextlib.suppress(OSError):
-                    connection.sendall(token_id.to_bytes(4, "little"))
+                    connection.sendall(draw.to_bytes(4, "little"))
 
     def problem(self, seq_id: int) -> str | None:
         """Return why no token could be drawn for a sequence; None if it has no constraint."""

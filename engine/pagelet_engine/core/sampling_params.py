@@ -87,6 +87,11 @@ class SamplingParams:
             or bool(self.bad_words)
         )
 
+    @property
+    def forbids_tokens(self) -> bool:
+        """Whether any setting may leave a token impossible."""
+        return self.min_tokens > 0 or self.allowed_token_ids is not None or bool(self.bad_words)
+
     def check(self, vocab_size: int) -> str | None:
         """Return what is wrong with the values, as `field: sentence`, or None."""
         problems = [*self._draw_problems(), *self._length_problems(), *self._id_problems()]

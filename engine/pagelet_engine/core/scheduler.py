@@ -28,6 +28,7 @@ from pagelet_engine.core.admission import (
 )
 from pagelet_engine.core.block_manager import BlockManager
 from pagelet_engine.core.deadlines import Deadlines, Expired
+from pagelet_engine.core.draw import Draw, NoToken
 from pagelet_engine.core.fair_queue import FairQueue
 from pagelet_engine.core.finish import ErrorKind, FinishReason
 from pagelet_engine.core.pace import Pace
@@ -64,8 +65,8 @@ class SequenceUpdate:
     """What one step did to one sequence."""
 
     seq: Sequence
-    token_id: int | None
-    """The new token; None when its logits were not finite, which ends the sequence."""
+    draw: Draw
+    """The new token, or why there is none, which ends the sequence."""
 
 
 class Scheduler:
@@ -189,12 +190,12 @@ class Scheduler:
             plan.released = self._residents.take_released()
         return plan
 
-    def update(self, plan: StepPlan, token_ids: SequenceOf[int | None]) -> list[SequenceUpdate]:
+    def update(self, plan: StepPlan, draws: SequenceOf[Draw]) -> list[SequenceUpdate]:
         """Record that `plan` was computed.
 
         Args:
             plan: What the last `schedule` returned.
-            token_ids: One per item of `plan.sampling`; None where the logits were not finite.
+            draws: One per item of `plan.sampling`.
 
         Returns:
             The sequences that got a token or ended, in order.
@@ -204,9 +205,7 @@ class Scheduler:
         for item in plan.scheduled:
             self.waiting.charge(item.seq, self.counters.count(item))
             item.seq.num_computed_tokens += item.num_tokens
-        updates = [
-            self._accept(item.seq, token) for item, token in zip(sampling, token_ids, strict=True)
-        ]
+        updates = [self._accept(item.seq, draw) for item, draw in zip(sampling, draws, strict=True)]
         return updates
 
     def observe(self, plan: StepPlan, seconds: float) -> None:
@@ -270,20 +269,20 @@ class Scheduler:
             num_tokens = budget.take_chunk(start, num_tokens)
         return num_tokens
 
-    def _accept(self, seq: Sequence, token_id: int | None) -> SequenceUpdate:
-        if token_id is None:
+    def _accept(self, seq: Sequence, draw: Draw) -> SequenceUpdate:
+        if isinstance(draw, NoToken):
             self._end(seq, FinishReason.ERROR)
-            return SequenceUpdate(seq, None)
+            return SequenceUpdate(seq, draw)
         self.counters.num_output_tokens += 1
         self._blocks.name_full_blocks(seq, seq.num_computed_tokens)
         reason = seq.append_token(
-            token_id,
+            draw,
             eos_token_ids=self._eos_token_ids,
             max_model_len=self._limits.max_model_len,
         )
         if reason is not None:
             self._end(seq, reason)
-        return SequenceUpdate(seq, token_id)
+        return SequenceUpdate(seq, draw)
 
     def _remove(self, seq: Sequence, reason: FinishReason) -> None:
         if seq.state is not SequenceState.FINISHED:

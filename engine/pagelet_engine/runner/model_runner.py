@@ -5,6 +5,7 @@ import torch
 from pagelet_engine.attention.backend import AttentionBackend
 from pagelet_engine.attention.kv_cache import KVCache
 from pagelet_engine.constraints.masks import Masks
+from pagelet_engine.core.draw import Draw
 from pagelet_engine.core.logprobs import StepScores, TokenLogprobs
 from pagelet_engine.core.sequence import Sequence
 from pagelet_engine.core.step_plan import StepPlan
@@ -52,11 +53,11 @@ class ModelRunner:
         self._scores = StepScores()
 
     @torch.inference_mode()
-    def run(self, plan: StepPlan) -> list[int | None]:
+    def run(self, plan: StepPlan) -> list[Draw]:
         """Compute a plan that is not empty.
 
         Returns:
-            One token per item of `plan.sampling`, None where no finite logit was left.
+            What was drawn for each item of `plan.sampling`.
         """
         batch = build_batch(plan, self._tables, self._cache.block_size, self._device)
         self._cache.clear_blocks(batch.fresh_blocks)
@@ -89,14 +90,12 @@ class ModelRunner:
 
     def _sample_allowed(
         self, logits: torch.Tensor, rows: list[SamplingRow], seq_ids: list[int]
-    ) -> list[int | None]:
+    ) -> list[Draw]:
         """Draw among the tokens that constraints allow, and tell the matchers what was drawn."""
         scores = OutputScores(logits, rows)
         allowed = self._masks.allowed(seq_ids)
-        if allowed is not None:
-            mask = torch.from_numpy(allowed).to(logits.device)
-            logits.masked_fill_(mask.logical_not_(), float("-inf"))
-        tokens = sample(logits, rows, self._eos_token_ids)
+        mask = None if allowed is None else torch.from_numpy(allowed).to(logits.device)
+        tokens = sample(logits, rows, self._eos_token_ids, mask)
         self._scores.output.update((seq_ids[row], found) for row, found in scores.of(tokens))
         self._masks.advance(zip(seq_ids, tokens, strict=True))
         return tokens

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
+from pagelet_engine.core.draw import Draw, NoToken
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.runner.logit_rules import apply_rules
 from pagelet_engine.runner.sampling_row import SamplingRow
@@ -30,24 +31,30 @@ def sample(
     logits: torch.Tensor,
     rows: Sequence[SamplingRow],
     eos_token_ids: frozenset[int] = frozenset(),
-) -> list[int | None]:
-    """Return a token for each row, or None where no logit is left that is finite.
+    allowed: torch.Tensor | None = None,
+) -> list[Draw]:
+    """Return a token for each row, or why there is none.
 
     Args:
         logits: [num_rows, vocab_size] float32; changed in place where a row's parameters say so.
         rows: One per row of `logits`.
         eos_token_ids: What ends a sequence by itself; `min_tokens` forbids it.
+        allowed: [num_rows, vocab_size] bool, what may be drawn at all; None: everything.
     """
+    why_not = _why_not(logits, rows, allowed)
+    if allowed is not None:
+        logits.masked_fill_(~allowed, float("-inf"))
     apply_rules(logits, rows, eos_token_ids)
     largest, greedy = logits.max(dim=-1)  # NaN and +inf win, so one look at the maximum suffices
-    tokens: list[int | None] = [
-        token if finite else None
-        for token, finite in zip(greedy.tolist(), largest.isfinite().tolist(), strict=True)
+    finite = largest.isfinite().tolist()
+    tokens: list[Draw] = [
+        token if is_finite else reason
+        for token, is_finite, reason in zip(greedy.tolist(), finite, why_not, strict=True)
     ]
     drawn = [
         index
         for index, row in enumerate(rows)
-        if tokens[index] is not None and row.params.temperature >= _MIN_TEMPERATURE
+        if finite[index] and row.params.temperature >= _MIN_TEMPERATURE
     ]
     if drawn:
         some = logits if len(drawn) == len(rows) else logits[drawn]
@@ -67,6 +74,16 @@ def mix(value: int) -> int:
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
     return value ^ (value >> 31)
+
+
+def _why_not(
+    logits: torch.Tensor, rows: Sequence[SamplingRow], allowed: torch.Tensor | None
+) -> list[NoToken]:
+    """Return what is to blame should a row have no token: the model, unless its logits are fine."""
+    if allowed is None and not any(row.params.forbids_tokens for row in rows):
+        return [NoToken.NOT_FINITE] * len(rows)
+    is_finite = logits.amax(dim=-1).isfinite().tolist()
+    return [NoToken.NONE_ALLOWED if fine else NoToken.NOT_FINITE for fine in is_finite]
 
 
 def _draw(logits: torch.Tensor, rows: Sequence[SamplingRow]) -> list[int]:

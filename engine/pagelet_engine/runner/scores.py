@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from pagelet_engine.core.draw import Draw, NoToken
 from pagelet_engine.core.logprobs import LEAST_LOGPROB, TokenLogprobs
 from pagelet_engine.core.sampling_params import MAX_LOGPROBS
 from pagelet_engine.core.step_plan import ScheduledSequence
@@ -28,15 +29,16 @@ class OutputScores:
             chosen = logits[[index for index, _ in self._wanted]]
             self._logprobs = chosen.log_softmax(dim=-1)
 
-    def of(self, token_ids: Sequence[int | None]) -> Iterator[tuple[int, TokenLogprobs]]:
+    def of(self, draws: Sequence[Draw]) -> Iterator[tuple[int, TokenLogprobs]]:
         """Yield row and scores of each token wanted; rows without a token have none."""
         if self._logprobs is None:
             return
-        drawn = [(row, token_ids[index] or 0) for row, (index, _) in enumerate(self._wanted)]
+        wanted = [draws[index] for index, _ in self._wanted]
+        token_ids = [0 if isinstance(draw, NoToken) else draw for draw in wanted]
         nums = [num_top for _, num_top in self._wanted]
-        scores = score(self._logprobs, [token for _, token in drawn], nums)
-        for (index, _), found in zip(self._wanted, scores, strict=True):
-            if token_ids[index] is not None:
+        scores = score(self._logprobs, token_ids, nums)
+        for (index, _), draw, found in zip(self._wanted, wanted, scores, strict=True):
+            if not isinstance(draw, NoToken):
                 yield index, found
 
 

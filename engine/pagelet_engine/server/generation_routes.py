@@ -162,6 +162,7 @@ def _submit(
                 num_prompt_tokens=len(prompt),
                 max_model_len=model.max_model_len,
                 vocab_size=model.limits.vocab_size,
+                eos_token_ids=frozenset(model.limits.eos_token_ids),
                 bad_words=bad_words,
             )
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from pagelet_engine.core.first_token import no_first_token
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.errors import ContextLengthError, InvalidRequestError
 from pagelet_engine.server.protocol import (
@@ -32,6 +33,7 @@ def sampling_params(
     num_prompt_tokens: int,
     max_model_len: int,
     vocab_size: int,
+    eos_token_ids: frozenset[int] = frozenset(),
     bad_words: tuple[tuple[int, ...], ...] = (),
 ) -> SamplingParams:
     """Return how to generate one sequence.
@@ -41,10 +43,11 @@ def sampling_params(
         num_prompt_tokens: Length of this sequence's prompt.
         max_model_len: Most tokens of prompt and output together.
         vocab_size: Ids in [0, vocab_size) exist.
+        eos_token_ids: What ends a sequence by itself.
         bad_words: `request.bad_words` as token ids.
 
     Raises:
-        InvalidRequestError: A value out of range.
+        InvalidRequestError: A value out of range, or values that leave no token.
         ContextLengthError: Prompt and output cannot fit.
     """
     max_tokens, field = _max_tokens(request)
@@ -70,7 +73,7 @@ def sampling_params(
         logprobs=num_logprobs(request),
         prompt_logprobs=_num_prompt_logprobs(request),
     )
-    problem = sampling.check(vocab_size)
+    problem = sampling.check(vocab_size) or no_first_token(sampling, vocab_size, eos_token_ids)
     if problem is not None:
         name, _, sentence = problem.partition(": ")
         name = field if name == "max_tokens" else name

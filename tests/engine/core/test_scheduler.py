@@ -2,6 +2,7 @@
 
 from pagelet_engine.core.admission import AdmissionLimits
 from pagelet_engine.core.block_manager import BlockManager
+from pagelet_engine.core.draw import NoToken
 from pagelet_engine.core.finish import ErrorKind, FinishReason
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.core.scheduler import Scheduler, SchedulerLimits
@@ -120,7 +121,7 @@ def test_what_ended_on_numbers_that_are_not_is_never_found_again():
     scheduler = _scheduler()
     bad = Sequence(1, [5] * 9, SamplingParams(max_tokens=2))
     assert scheduler.add(bad) is None
-    scheduler.update(scheduler.schedule(), [None])
+    scheduler.update(scheduler.schedule(), [NoToken.NOT_FINITE])
     assert bad.finish_reason is FinishReason.ERROR
     again = Sequence(2, [5] * 9, SamplingParams(max_tokens=2))
     assert scheduler.add(again) is None

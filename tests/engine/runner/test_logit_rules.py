@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pagelet_engine.core.draw import NoToken
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.runner.logit_rules import apply_rules
 from pagelet_engine.runner.sampler import sample
@@ -102,7 +103,30 @@ def test_a_mix_of_parameters_gives_each_row_what_it_gets_alone(batch, shuffler):
 def test_a_forbidden_token_is_never_drawn(row):
     token = sample(torch.tensor([some_logits(row)]), [row], EOS)[0]
     allowed = [i for i, value in enumerate(twin(some_logits(row), row)) if value > -INF]
-    assert token in (allowed or [None])
+    assert token in (allowed or [NoToken.NONE_ALLOWED])
+
+
+@given(st.lists(rows(), min_size=1, max_size=4), st.data())
+def test_who_is_to_blame_for_no_token_does_not_depend_on_the_batch(batch, data):
+    broken = [data.draw(st.sampled_from([0.0, -INF, INF, math.nan])) for _ in batch]
+    given_logits = [
+        some_logits(row) if bad == 0.0 else [bad] * VOCAB
+        for row, bad in zip(batch, broken, strict=True)
+    ]
+    masks = data.draw(
+        st.lists(st.lists(st.booleans(), min_size=VOCAB, max_size=VOCAB), min_size=4, max_size=4)
+    )
+    mask = torch.tensor(masks[: len(batch)])
+    drawn = sample(torch.tensor(given_logits), batch, EOS, mask)
+    for row, logits, bad, allowed, token in zip(
+        batch, given_logits, broken, masks, drawn, strict=False
+    ):
+        ruled = zip(twin(logits, row), allowed, strict=True)
+        left = [i for i, (value, may) in enumerate(ruled) if may and value > -INF]
+        if bad != 0.0:
+            assert token is NoToken.NOT_FINITE
+        else:
+            assert token in (left or [NoToken.NONE_ALLOWED])
 
 
 def test_rows_without_rules_are_left_as_they_are():

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pagelet_engine.core.draw import NoToken
 from pagelet_engine.core.sampling_params import SamplingParams
 from pagelet_engine.runner.sampler import sample, uniform
 from pagelet_engine.runner.sampling_row import SamplingRow
@@ -74,7 +75,7 @@ def test_a_wide_nucleus_is_exact_beyond_the_shortlist():
     logits = torch.zeros(5000)  # uniform: top_p keeps exactly its share of the vocabulary
     params = SamplingParams(max_tokens=1, top_p=0.5)
     rows = [SamplingRow(params, 3, position) for position in range(400)]
-    tokens = [token for token in sample(logits.repeat(400, 1), rows) if token is not None]
+    tokens = [token for token in sample(logits.repeat(400, 1), rows) if isinstance(token, int)]
     assert max(tokens) < 2500
     assert len(set(tokens)) > 300
 
@@ -87,7 +88,7 @@ def test_a_row_that_is_not_finite_fails_alone():
     logits[4, 0] = float("-inf")  # one impossible token is fine
     params = SamplingParams(max_tokens=1, temperature=0.0)
     tokens = sample(logits, [SamplingRow(params, 0, 0)] * 5)
-    assert tokens == [0, None, None, None, 1]
+    assert tokens == [0, *[NoToken.NOT_FINITE] * 3, 1]
 
 
 def test_uniform_numbers_are_spread_and_reproducible():

@@ -232,6 +232,35 @@ def check_error(status, error, raw):
         assert error["type"] != "server_error"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "param", "says"),
+    [
+        ({"min_tokens": 1, "allowed_token_ids": [0]}, "allowed_token_ids", "min_tokens"),
+        ({"bad_words": ["a"], "allowed_token_ids": [97]}, "allowed_token_ids", "bad_words"),
+        ({"bad_words": ["aa"], "allowed_token_ids": [97]}, None, "cannot go on"),
+        ({"structured_outputs": {"regex": "b"}, "allowed_token_ids": [97]}, None, "cannot go on"),
+    ],
+)
+def test_settings_that_leave_no_token_are_the_clients_own(server, streamed, settings, param, says):
+    body = {"model": "m", "prompt": "a", "max_tokens": 2, "stream": streamed} | settings
+    reply = request(server.url, "POST", TEXT, body)
+    if param is not None or not streamed:
+        assert reply.status == 400
+    kind, body = reply.headers["content-type"], reply.body
+    error = error_of(kind, body)
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_value")
+    assert error["param"] == param
+    assert says in error["message"]
+
+
+def error_of(kind, body):
+    """Return the error of an answer, or of a stream that ends in one."""
+    is_stream = kind.startswith("text/event-stream")
+    told = body.decode().removesuffix("\n\n").split("\n\n")[-1].removeprefix("data: ")
+    return json.loads(told if is_stream else body)["error"]
+
+
 @fuzz
 @given(bodies=st.lists(bent, min_size=AT_ONCE, max_size=AT_ONCE))
 def test_any_value_in_any_field_is_served_or_refused(send, outcomes, bodies):
