@@ -205,8 +205,7 @@ class Scheduler:
         for item in plan.scheduled:
             self.waiting.charge(item.seq, self.counters.count(item))
             item.seq.num_computed_tokens += item.num_tokens
-        updates = [self._accept(item.seq, draw) for item, draw in zip(sampling, draws, strict=True)]
-        return updates
+        return [self._accept(item.seq, draw) for item, draw in zip(sampling, draws, strict=True)]
 
     def observe(self, plan: StepPlan, seconds: float) -> None:
         """Learn from the time that `plan` took, planning included."""
