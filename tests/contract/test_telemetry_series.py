@@ -2,9 +2,10 @@
 
 import msgspec
 
+from pagelet_bench.core.gates.summary import LENGTH_BOUNDS
 from pagelet_engine.messages import EngineStats
 from pagelet_engine.metrics import EngineMetrics
-from pagelet_gateway.metrics import FALLBACK, Metrics, Outcome
+from pagelet_gateway.metrics import FALLBACK, LENGTH_BUCKETS_TOKENS, Metrics, Outcome
 from pagelet_operator.telemetry import series
 from pagelet_operator.telemetry.exposition import samples
 from pagelet_operator.telemetry.series import engine_counts, gateway_counts
@@ -19,6 +20,8 @@ def a_gateway() -> Metrics:
     metrics.ttft.labels("m", "m-1").observe(0.3)
     metrics.itl.labels("m", "m-1").observe(0.03)
     metrics.e2e.labels("m", "m-1").observe(2.5)
+    metrics.prompt_tokens.labels("m", "m-1").observe(300)
+    metrics.output_tokens.labels("m", "m-1").observe(20)
     return metrics
 
 
@@ -35,6 +38,12 @@ def test_what_a_gateway_counts_is_understood():
     assert 0.2 < found.ttft.quantile(0.5) <= 0.35
     assert 0.02 < found.itl.quantile(0.5) <= 0.03
     assert found.request_seconds == 2.5
+    assert 256 < found.prompt_lengths.quantile(0.5) <= 512
+    assert 16 < found.output_lengths.quantile(0.5) <= 32
+
+
+def test_users_lengths_and_a_load_test_s_are_counted_in_the_same_buckets():
+    assert LENGTH_BUCKETS_TOKENS == LENGTH_BOUNDS
 
 
 def test_both_call_it_fallback():
@@ -55,3 +64,4 @@ def test_what_an_engine_counts_is_understood():
     assert {sample.name for sample in samples(text, series.ENGINE)} == series.ENGINE
     found = engine_counts(samples(text, series.ENGINE))
     assert (found.queue_samples, found.queue_sum, found.output_tokens) == (1, 5.0, 0)
+    assert (found.kv_samples, found.kv_sum) == (1, 0.0)

@@ -112,3 +112,11 @@ class Call:
         if self.outcome is Outcome.OK:
             elapsed_s = time.monotonic() - self.started_at
             metrics.e2e.labels(self.model, self.revision).observe(elapsed_s)
+            self._count_lengths(metrics)
+
+    def _count_lengths(self, metrics: Metrics) -> None:
+        usage = self.usage or (self.gate.usage if self.gate is not None else None)
+        if usage is not None:
+            labels = self.model, self.revision
+            metrics.prompt_tokens.labels(*labels).observe(usage.prompt_tokens)
+            metrics.output_tokens.labels(*labels).observe(usage.output_tokens)

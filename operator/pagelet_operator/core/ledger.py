@@ -39,8 +39,8 @@ class Ledger:
 
         Args:
             source: Which process; its address.
-            counts: All revisions it names; spans mean nothing here. Samples of queues are no
-                counters: they are those of this one reading.
+            counts: All revisions it names; spans mean nothing here. Samples of queues and caches
+                are no counters: they are those of this one reading.
             now: When its round of readings began; the same for all sources of a round.
         """
         before = self._read_at.get(source)
@@ -105,7 +105,7 @@ def _thinned(log: list[Window]) -> list[Window]:
 
 
 def _is_empty(entry: Window) -> bool:
-    return not any((*_flat(entry), entry.queue_samples))
+    return not any((*_flat(entry), entry.queue_samples, entry.kv_samples))
 
 
 def _increase(last: Window, now: Window) -> Window:
@@ -124,6 +124,8 @@ def _increase(last: Window, now: Window) -> Window:
         fallbacks=now.fallbacks - last.fallbacks,
         ttft=_grown(last.ttft, now.ttft),
         itl=_grown(last.itl, now.itl),
+        prompt_lengths=_grown(last.prompt_lengths, now.prompt_lengths),
+        output_lengths=_grown(last.output_lengths, now.output_lengths),
         request_seconds=now.request_seconds - last.request_seconds,
         output_tokens=tokens,
     )
@@ -131,7 +133,8 @@ def _increase(last: Window, now: Window) -> Window:
 
 def _fell(last: Window, now: Window) -> bool:
     """Whether any counter is below its earlier value: then the process began anew."""
-    if _shape_changed(last.ttft, now.ttft) or _shape_changed(last.itl, now.itl):
+    histograms = zip(_histograms(last), _histograms(now), strict=True)
+    if any(_shape_changed(earlier, later) for earlier, later in histograms):
         return True
     return any(later < earlier for earlier, later in zip(_flat(last), _flat(now), strict=True))
 
@@ -145,9 +148,12 @@ def _flat(window: Window) -> list[float]:
         window.fallbacks,
         window.request_seconds,
         window.output_tokens or 0,
-        window.ttft.total,
-        window.itl.total,
+        *(histogram.total for histogram in _histograms(window)),
     ]
+
+
+def _histograms(window: Window) -> tuple[Histogram, ...]:
+    return window.ttft, window.itl, window.prompt_lengths, window.output_lengths
 
 
 def _shape_changed(last: Histogram, now: Histogram) -> bool:

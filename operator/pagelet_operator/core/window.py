@@ -95,6 +95,10 @@ class Window:
     """Time to first token, seconds; one observation per streamed request."""
     itl: Histogram = Histogram()
     """Gaps between tokens, seconds; many observations per request."""
+    prompt_lengths: Histogram = Histogram()
+    """Prompts of requests that ended well, tokens; only those of users."""
+    output_lengths: Histogram = Histogram()
+    """Their outputs, tokens."""
     request_seconds: float = 0.0
     """Sum of the durations of requests that ended well."""
     output_tokens: int | None = None
@@ -103,6 +107,10 @@ class Window:
     """Readings of an engine's queue."""
     queue_sum: float = 0.0
     """Sum of those readings, waiting sequences."""
+    kv_samples: int = 0
+    """Readings of an engine's KV cache."""
+    kv_sum: float = 0.0
+    """Sum of those readings, ratios in [0, 1] of blocks in use."""
 
     @property
     def span_s(self) -> float:
@@ -126,10 +134,14 @@ class Window:
             fallbacks=self.fallbacks + other.fallbacks,
             ttft=self.ttft + other.ttft,
             itl=self.itl + other.itl,
+            prompt_lengths=self.prompt_lengths + other.prompt_lengths,
+            output_lengths=self.output_lengths + other.output_lengths,
             request_seconds=self.request_seconds + other.request_seconds,
             output_tokens=sum(known) if known else None,
             queue_samples=self.queue_samples + other.queue_samples,
             queue_sum=self.queue_sum + other.queue_sum,
+            kv_samples=self.kv_samples + other.kv_samples,
+            kv_sum=self.kv_sum + other.kv_sum,
         )
 
 

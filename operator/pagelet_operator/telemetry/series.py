@@ -14,18 +14,24 @@ REQUESTS = "pagelet_gateway_requests_total"
 HANDED_OVER = "pagelet_gateway_handed_over_total"
 TTFT = "pagelet_gateway_time_to_first_token_seconds"
 ITL = "pagelet_gateway_inter_token_latency_seconds"
+PROMPT_LENGTH = "pagelet_gateway_prompt_tokens"
+OUTPUT_LENGTH = "pagelet_gateway_output_tokens"
 E2E = "pagelet_gateway_e2e_request_duration_seconds"
 ALIVE = "pagelet_gateway_route_table_models"
 """Every gateway exports it from its first moment."""
 
 TTFT_BUCKET, ITL_BUCKET, E2E_SUM = f"{TTFT}_bucket", f"{ITL}_bucket", f"{E2E}_sum"
+PROMPT_BUCKET, OUTPUT_BUCKET = f"{PROMPT_LENGTH}_bucket", f"{OUTPUT_LENGTH}_bucket"
 
-GATEWAY = frozenset({REQUESTS, HANDED_OVER, TTFT_BUCKET, ITL_BUCKET, E2E_SUM})
+_BUCKETS = frozenset({TTFT_BUCKET, ITL_BUCKET, PROMPT_BUCKET, OUTPUT_BUCKET})
+
+GATEWAY = frozenset({REQUESTS, HANDED_OVER, E2E_SUM}) | _BUCKETS
 
 WAITING = "vllm:num_requests_waiting"
+KV_USAGE = "vllm:kv_cache_usage_perc"
 OUTPUT_TOKENS = "pagelet_engine_output_tokens_total"
 
-ENGINE = frozenset({WAITING, OUTPUT_TOKENS})
+ENGINE = frozenset({WAITING, KV_USAGE, OUTPUT_TOKENS})
 
 FALLBACK = "fallback"
 """What gateways write in place of a revision where another model or API answered."""
@@ -53,15 +59,19 @@ def gateway_counts(found: Iterable[Sample]) -> dict[Key, Window]:
 
 
 def engine_counts(found: Iterable[Sample]) -> Window:
-    """Return what the samples of one engine count: its tokens, and its queue now."""
-    queue, samples, tokens = 0.0, 0, None
+    """Return what the samples of one engine count: its tokens, and its queue and cache now."""
+    told: dict[str, float] = {}
     for sample in found:
-        if sample.name == WAITING:
-            queue, samples = queue + sample.value, 1
-        elif sample.name == OUTPUT_TOKENS:
-            tokens = (tokens or 0) + round(sample.value)
+        told[sample.name] = told.get(sample.name, 0.0) + sample.value
+    tokens = told.get(OUTPUT_TOKENS)
     return Window(
-        since=0.0, until=0.0, output_tokens=tokens, queue_samples=samples, queue_sum=queue
+        since=0.0,
+        until=0.0,
+        output_tokens=None if tokens is None else round(tokens),
+        queue_samples=int(WAITING in told),
+        queue_sum=told.get(WAITING, 0.0),
+        kv_samples=int(KV_USAGE in told),
+        kv_sum=min(1.0, told.get(KV_USAGE, 0.0)),
     )
 
 
@@ -72,7 +82,7 @@ def _window(found: list[Sample]) -> Window:
     for sample in found:
         if sample.name == REQUESTS:
             ended[sample.labels.get("outcome", "")] += round(sample.value)
-        elif sample.name in (TTFT_BUCKET, ITL_BUCKET):
+        elif sample.name in _BUCKETS:
             buckets[sample.name][_bound(sample)] = sample.value
         else:
             plain[sample.name] += sample.value
@@ -91,6 +101,8 @@ def _window(found: list[Sample]) -> Window:
         fallbacks=round(plain[HANDED_OVER]),
         ttft=histograms.get(TTFT_BUCKET, nothing.ttft),
         itl=histograms.get(ITL_BUCKET, nothing.itl),
+        prompt_lengths=histograms.get(PROMPT_BUCKET, nothing.prompt_lengths),
+        output_lengths=histograms.get(OUTPUT_BUCKET, nothing.output_lengths),
         request_seconds=plain[E2E_SUM],
     )
 

@@ -57,8 +57,10 @@ def test_what_is_no_gateways_metric_is_refused(wrong):
 def test_an_engine_tells_its_queue_and_its_tokens():
     text = (
         'vllm:num_requests_waiting{model_name="m"} 3.0\n'
+        'vllm:kv_cache_usage_perc{model_name="m"} 0.25\n'
         'pagelet_engine_output_tokens_total{model_name="m"} 40.0\n'
     )
     found = engine_counts(samples(text, series.ENGINE))
     assert (found.queue_samples, found.queue_sum, found.output_tokens) == (1, 3.0, 40)
+    assert (found.kv_samples, found.kv_sum) == (1, 0.25)
     assert engine_counts([]) == Window(since=0, until=0)
