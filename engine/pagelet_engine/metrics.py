@@ -35,6 +35,8 @@ from pagelet_engine.series import (
     QUEUE_TIME,
     RECOMPUTED_TOKENS,
     REJECTED,
+    REQUEST_OUTPUT_TOKENS,
+    REQUEST_PROMPT_TOKENS,
     REQUESTS,
     RUNNING,
     STEP_DURATION,
@@ -55,6 +57,8 @@ _WAIT_BUCKETS_S = (
     *(1.5, 2.0, 3.0),
     *(5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0),
 )
+_LENGTH_BUCKETS_TOKENS = tuple(float(2**power) for power in range(18))
+"""1 to 131,072: fine enough to tell one mix of lengths from another."""
 
 _MODEL = "model_name"
 
@@ -79,6 +83,8 @@ class EngineMetrics:
         self._ttft = self._histogram(TTFT, _WAIT_BUCKETS_S)
         self._itl = self._histogram(ITL, _LATENCY_BUCKETS_S)
         self._e2e = self._histogram(E2E, _WAIT_BUCKETS_S)
+        self._prompt_tokens = self._histogram(REQUEST_PROMPT_TOKENS, _LENGTH_BUCKETS_TOKENS)
+        self._output_tokens = self._histogram(REQUEST_OUTPUT_TOKENS, _LENGTH_BUCKETS_TOKENS)
         self._requests = self._counter(REQUESTS)
         self._rejected = self._counter(REJECTED)
 
@@ -135,11 +141,24 @@ class EngineMetrics:
         for _ in range(num_tokens):
             self._itl.observe(gap_s / num_tokens)
 
-    def observe_end(self, outcome: str, seconds: float) -> None:
-        """Count a sequence's end; `outcome` is one of those in REQUESTS."""
+    def observe_end(
+        self, outcome: str, seconds: float, *, num_prompt_tokens: int | None, num_output_tokens: int
+    ) -> None:
+        """Count a sequence's end.
+
+        Args:
+            outcome: One of those in REQUESTS; lengths and latency of others are not recorded.
+            seconds: From the request's arrival.
+            num_prompt_tokens: None if another choice of the request counts the prompt.
+            num_output_tokens: Those of this sequence.
+        """
         self._requests.labels(self._model_name, outcome).inc()
-        if outcome in ("stop", "length"):
-            self._e2e.observe(seconds)
+        if outcome not in ("stop", "length"):
+            return
+        self._e2e.observe(seconds)
+        self._output_tokens.observe(num_output_tokens)
+        if num_prompt_tokens is not None:
+            self._prompt_tokens.observe(num_prompt_tokens)
 
     def count_rejected(self, code: str) -> None:
         """Count a request refused with the error code `code`, a constant of this program."""

@@ -140,6 +140,17 @@ E2E = Series(
     "histogram",
     "From a request's arrival to its last token; sequences that ended by themselves only.",
 )
+# Not `pagelet_engine_prompt_tokens`: to OpenMetrics that is the counter's family.
+REQUEST_PROMPT_TOKENS = Series(
+    "pagelet_engine_request_prompt_tokens",
+    "histogram",
+    "Prompt tokens of a request that ended by itself; several choices share one prompt.",
+)
+REQUEST_OUTPUT_TOKENS = Series(
+    "pagelet_engine_request_output_tokens",
+    "histogram",
+    "Tokens generated for one choice, of sequences that ended by themselves.",
+)
 REQUESTS = Series(
     "pagelet_engine_requests_total",
     "counter",
@@ -160,5 +171,6 @@ ALL_SERIES = (
     *(MASK_WAIT, LATE_MASKS, CONSTRAINTS, COMPILE_TIME, WORKER_RESTARTS, KV_UTILIZATION),
     *(TEMPLATE_RESTARTS, PROMPT_TIME),
     *(STEP_DURATION, QUEUE_TIME, TTFT, ITL, E2E, REQUESTS, REJECTED),
+    *(REQUEST_PROMPT_TOKENS, REQUEST_OUTPUT_TOKENS),
 )
 """What /metrics shows; the reference page is generated from it."""

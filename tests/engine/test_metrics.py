@@ -121,14 +121,14 @@ def test_tokens_that_come_together_share_the_gap(metrics):
 
 def test_only_sequences_that_ended_by_themselves_count_in_e2e(metrics):
     for outcome in ("stop", "length", "aborted", "error"):
-        metrics.observe_end(outcome, 1.0)
+        metrics.observe_end(outcome, 1.0, num_prompt_tokens=5, num_output_tokens=3)
     seen = samples(metrics)
     assert seen["pagelet_engine_e2e_request_latency_seconds_count", MODEL] == 2
     assert seen["pagelet_engine_requests_total", MODEL, ("outcome", "aborted")] == 1
 
 
 def test_exactly_the_listed_series_are_exported_with_their_help(metrics):
-    metrics.observe_end("stop", 1.0)
+    metrics.observe_end("stop", 1.0, num_prompt_tokens=5, num_output_tokens=3)
     metrics.count_rejected("invalid_value")
     metrics.observe_first_token(0.1)
     metrics.observe_compilation("compiled", 0.1)
@@ -143,7 +143,23 @@ def test_exactly_the_listed_series_are_exported_with_their_help(metrics):
 def test_every_latency_is_resolved_from_a_millisecond_on(metrics):
     metrics.observe_compilation("compiled", 0.1)
     found = {name for name, *labels in samples(metrics) if ("le", "0.001") in labels}
-    assert found == {f"{series.name}_bucket" for series in ALL_SERIES if series.kind == "histogram"}
+    histograms = {series.name for series in ALL_SERIES if series.kind == "histogram"}
+    assert found == {f"{name}_bucket" for name in histograms if name.endswith("_seconds")}
+
+
+def test_lengths_are_told_by_powers_of_two_and_a_shared_prompt_counts_once(metrics):
+    for num_prompt_tokens in (300, None, None):
+        metrics.observe_end(
+            "stop", 1.0, num_prompt_tokens=num_prompt_tokens, num_output_tokens=131_000
+        )
+    metrics.observe_end("aborted", 1.0, num_prompt_tokens=9, num_output_tokens=1)
+    seen = samples(metrics)
+    prompt, output = (f"pagelet_engine_request_{kind}_tokens" for kind in ("prompt", "output"))
+    assert (seen[f"{prompt}_count", MODEL], seen[f"{prompt}_sum", MODEL]) == (1, 300)
+    assert seen[f"{output}_count", MODEL] == 3
+    for name, below, within in ((prompt, "256.0", "512.0"), (output, "65536.0", "131072.0")):
+        assert seen[f"{name}_bucket", ("le", below), MODEL] == 0
+        assert seen[f"{name}_bucket", ("le", within), MODEL] == seen[f"{name}_count", MODEL]
 
 
 def test_what_time_ended_is_told_by_its_cause(metrics):

@@ -111,11 +111,16 @@ class RequestTimer:
             self._metrics.observe_tokens(now - self._last_at, num_tokens)
         self._last_at = now
 
-    def end(self, outcome: str) -> None:
-        """The sequence has ended; only the first call counts."""
+    def end(self, outcome: str, *, num_prompt_tokens: int | None, num_output_tokens: int) -> None:
+        """The sequence has ended; only the first call counts. Numbers as in `observe_end`."""
         if self.outcome is None:
             self.outcome = outcome
-            self._metrics.observe_end(outcome, self._clock() - self._arrived_at)
+            self._metrics.observe_end(
+                outcome,
+                self._clock() - self._arrived_at,
+                num_prompt_tokens=num_prompt_tokens,
+                num_output_tokens=num_output_tokens,
+            )
 
 
 class TextStream:
@@ -190,13 +195,13 @@ class TextStream:
                 if delta.finish_reason is not None:
                     return
         except EngineError:
-            self._timer.end("error")
+            self._end("error")
             raise
 
     def close(self) -> None:
         """Stop generating; nothing happens if the sequence has ended."""
         self._generation.abort()
-        self._timer.end("aborted")
+        self._end("aborted")
 
     def _with_prompt(self, delta: TextDelta, scores: Sequence[TokenLogprobs]) -> TextDelta:
         """Put the prompt before the first delta; its output's offsets count it already."""
@@ -211,7 +216,7 @@ class TextStream:
         if self._options.prompt_only:
             self._generation.abort()
             self.num_output_tokens = 0
-            self._timer.end(FinishReason.LENGTH.value)
+            self._end(FinishReason.LENGTH.value)
             return TextDelta(echo.text, FinishReason.LENGTH, tokens, prompt=delta.prompt)
         return replace(delta, text=echo.text + delta.text, tokens=tokens + delta.tokens)
 
@@ -240,13 +245,20 @@ class TextStream:
             self._generation.abort()
             finish_reason = FinishReason.STOP
         if finish_reason is not None:
-            self._timer.end(finish_reason.value)
+            self._end(finish_reason.value)
             pieces.append(self._thoughts.finish())
         self._num_shown += len(text)
         is_whole = finish_reason is not None and not self._stops.found
         scores = self._shown_scores(all_of_them=is_whole)
         thoughts, answers = zip(*pieces, strict=True)
         return TextDelta("".join(answers), finish_reason, scores, "".join(thoughts))
+
+    def _end(self, outcome: str) -> None:
+        self._timer.end(
+            outcome,
+            num_prompt_tokens=self.num_prompt_tokens if self.counts_prompt else None,
+            num_output_tokens=self.num_output_tokens,
+        )
 
     def _hold(self, found: TokenLogprobs) -> None:
         start = len(self._options.echo.text) if self._options.echo is not None else 0

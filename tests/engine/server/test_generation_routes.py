@@ -1,6 +1,8 @@
 """The OpenAI contract of both generation routes, over real sockets; `openai` is the oracle."""
 
 import json
+import re
+from collections import Counter
 
 import openai
 import pytest
@@ -156,6 +158,26 @@ def test_choices_come_in_order_and_share_their_prompt_in_usage(url, client):
     assert streamed == dict.fromkeys(range(4), ECHOED[:9])
     ends = [part.choices[0].index for part in parts[:-1] if part.choices[0].finish_reason]
     assert sorted(ends) == [0, 1, 2, 3]
+
+
+def test_lengths_are_recorded_per_request_and_per_choice(url, client):
+    before = lengths(url)
+    client.completions.create(model="echo", prompt=["ab", "xyz"], n=3, max_tokens=4)
+    assert lengths(url) - before == {
+        "prompt_tokens_count": 2,
+        "prompt_tokens_sum": 5,
+        "output_tokens_count": 6,
+        "output_tokens_sum": 24,
+    }
+
+
+def lengths(url):
+    """Return the sums and counts of the histograms of lengths."""
+    lines = request(url, "GET", "/metrics").body.decode().splitlines()
+    told = (
+        re.match(r"pagelet_engine_request_(\w+_(?:sum|count)){.*} (.*)", line) for line in lines
+    )
+    return Counter({match[1]: int(float(match[2])) for match in told if match})
 
 
 @pytest.mark.parametrize("streamed", [False, True])
