@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pagelet_operator.api.status import GateStatus
+from pagelet_operator.api.status import GateStatus, LengthsStatus
 from pagelet_operator.core import gates as core
+from pagelet_operator.core.lengths import NO_LENGTHS, Lengths
 
 
 def wire(memory: core.Memory) -> list[GateStatus]:
@@ -22,6 +23,7 @@ def read(stored: Sequence[GateStatus]) -> core.Memory:
             finished_at=_unix(item.finished_at),
             errors=item.errors,
             figures=dict(item.figures),
+            lengths=read_lengths(item.lengths),
         )
         for item in stored
     }
@@ -39,8 +41,23 @@ def _wire(key: core.GateKey, result: core.GateResult) -> GateStatus:
             "finishedAt": _time(result.finished_at),
             "errors": result.errors,
             "figures": dict(result.figures),
+            "lengths": wire_lengths(result.lengths),
         }
     )
+
+
+def wire_lengths(found: Lengths) -> LengthsStatus | None:
+    """Return lengths as they are stored; None where nobody counted."""
+    if found == NO_LENGTHS:
+        return None
+    return LengthsStatus(prompt=list(found.prompt), output=list(found.output))
+
+
+def read_lengths(stored: LengthsStatus | None) -> Lengths:
+    """Return stored lengths."""
+    if stored is None:
+        return NO_LENGTHS
+    return Lengths(prompt=tuple(stored.prompt), output=tuple(stored.output))
 
 
 def _time(unix_s: float | None) -> str | None:

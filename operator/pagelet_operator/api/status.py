@@ -112,6 +112,13 @@ class CommandStatus(StatusModel):
     message: str = Field(default="", description="What it did, or why it did nothing.")
 
 
+class LengthsStatus(StatusModel):
+    """Requests by length, in buckets up to 8, 16, ... 131072 tokens and above."""
+
+    prompt: list[int] = Field(default_factory=list, max_length=16, description="Of prompts.")
+    output: list[int] = Field(default_factory=list, max_length=16, description="Of outputs.")
+
+
 class GateStatus(StatusModel):
     """How a revision did in one gate."""
 
@@ -128,6 +135,9 @@ class GateStatus(StatusModel):
     figures: dict[str, float] = Field(
         default_factory=dict,
         description="What was measured: latencies in seconds, shares in percent.",
+    )
+    lengths: LengthsStatus | None = Field(
+        default=None, description="How long a load test's prompts and outputs were."
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pagelet_operator.core.gates import GateResult, GateStatus
+from pagelet_operator.core.lengths import BUCKETS, Lengths
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 4096
@@ -28,7 +29,12 @@ def read(data: bytes) -> GateResult:
     if found.get("schema") != SCHEMA_VERSION or figures is None:
         return _error(f"the gate's summary cannot be used: {data[:80]!r}")
     message = str(found.get("message", ""))
-    return GateResult(status=GateStatus.MEASURED, message=message, figures=figures)
+    return GateResult(
+        status=GateStatus.MEASURED,
+        message=message,
+        figures=figures,
+        lengths=_lengths(found.get("lengths")),
+    )
 
 
 def _error(message: str) -> GateResult:
@@ -45,3 +51,17 @@ def _figures(found: Any) -> Mapping[str, float] | None:
             return None
         figures[str(name)] = float(value)
     return figures
+
+
+def _lengths(found: Any) -> Lengths:
+    """Return the lengths of the test's requests; none where another program counts otherwise."""
+    told = found if isinstance(found, dict) else {}
+    return Lengths(prompt=_counts(told.get("prompt")), output=_counts(told.get("output")))
+
+
+def _counts(found: Any) -> tuple[int, ...]:
+    if not isinstance(found, list) or len(found) != BUCKETS:
+        return ()
+    if not all(type(count) is int and count >= 0 for count in found):
+        return ()
+    return tuple(found)

@@ -12,6 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from pagelet_operator.core.lengths import NO_LENGTHS, Lengths
+
 
 class GateKind(StrEnum):
     """The gates, in the order they are run: the cheapest first."""
@@ -79,6 +81,8 @@ class GateResult:
     """Tries that ended in Error."""
     figures: Mapping[str, float] = field(default_factory=lambda: _NO_FIGURES)
     """What was measured, by name (`core.load_profile`, `core.parity`)."""
+    lengths: Lengths = NO_LENGTHS
+    """Of a load test's requests that were answered."""
 
 
 @dataclass(frozen=True, slots=True)

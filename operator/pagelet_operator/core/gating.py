@@ -158,7 +158,13 @@ def _judged(
         return run
     found = judge(gate, run.figures, stable)
     said = "; ".join(part for part in (found.message, run.message) if part)
-    return replace(found, message=said, started_at=run.started_at, finished_at=run.finished_at)
+    return replace(
+        found,
+        message=said,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        lengths=run.lengths,
+    )
 
 
 def _profile(memory: Memory, key: GateKey, stable: str | None) -> Mapping[str, float] | None:

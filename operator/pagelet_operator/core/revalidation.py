@@ -1,21 +1,25 @@
-"""Does the stored load test still speak for what is served, and when is it run again?
+"""Does the stored load test still speak for what is served?
 
 A load test speaks for a model, a tokenizer, a context window and a mix of prompt and output
 lengths. Lengths are compared by the Kolmogorov-Smirnov distance of their buckets (powers of two):
 the largest difference between the shares of requests up to a length. It is a number from 0 to 1
 without a unit, says the same for short and long models, and differences within one bucket, less
-than a factor of two, do not count.
+than a factor of two, do not count. A mean, or the Wasserstein distance in tokens, would follow
+the few longest requests.
+
+The live lengths are a sample, and the limit is widened by how far a sample strays. The tested
+ones are none: they are exactly what the test speaks for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import accumulate
 from math import sqrt
 from typing import Any
 
 from pagelet_operator.core.gates import GateKind, Memory
 from pagelet_operator.core.gating import latest
+from pagelet_operator.core.lengths import NO_LENGTHS, Lengths, distance
 
 SHIFTED_AT = 0.3
 """Distance from which the traffic is another one: three requests in ten are a bucket or more
@@ -29,8 +33,8 @@ MIN_REQUESTS = 200
 """Live requests before anything is said of their lengths."""
 
 _KS_99 = 1.63
-"""Two samples of one distribution lie further apart than 1.63 * sqrt(1/n + 1/m) once in 100 times
-(Smirnov 1948); that much is added to the limits, since a load test has few requests."""
+"""A sample of n lies further than 1.63 / sqrt(n) from its distribution once in 100 times
+(Smirnov 1948), less often in buckets; that much is added to the limits."""
 
 
 class Reason(StrEnum):
@@ -54,14 +58,6 @@ class Identity:
     """What turns text into tokens; the model's own if nothing else is asked for."""
     context_window: int | None
     """Tokens; None for the model's own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
-    """How long prompts and outputs were: requests by bucket (powers of two of tokens)."""
-
-    prompt: tuple[int, ...] = ()
-    output: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +116,13 @@ def validate(
 
 
 def of_stable(
-    memory: Memory, stable: str, templates: Mapping[str, Mapping[str, Any]]
+    memory: Memory,
+    stable: str,
+    templates: Mapping[str, Mapping[str, Any]],
+    live: Lengths = NO_LENGTHS,
+    before: Reason | None = None,
 ) -> Validation:
-    """Return whether a load test speaks for the stable revision, as far as revisions tell.
+    """Return whether a load test speaks for the stable revision.
 
     Its own does. Without one, that of another revision that still exists does, unless the weights,
     the tokenizer or the context window differ.
@@ -131,31 +131,20 @@ def of_stable(
         memory: Results of gates.
         stable: The revision that serves.
         templates: Of the revisions that exist.
+        live: Lengths of users' requests, of the last hours; empty where nobody looked.
+        before: What was said of this revision at the last look.
     """
     others = [name for name in templates if name != stable]
     found = [(name, latest(memory, name, GateKind.LOAD_TEST)) for name in (stable, *others)]
     tests = [(name, test) for name, test in found if test is not None and name in templates]
     if not tests:
-        return validate(None, Identity(model="", tokenizer="", context_window=None), Lengths())
+        return validate(None, Identity(model="", tokenizer="", context_window=None), NO_LENGTHS)
     name, test = max(tests, key=lambda item: (item[0] == stable, item[1].finished_at or 0.0))
     about = StoredTest(
-        identity=identity(templates[name]), lengths=Lengths(), at=test.finished_at or 0.0
+        identity=identity(templates[name]), lengths=test.lengths, at=test.finished_at or 0.0
     )
     serving = identity(templates[stable]) if stable in templates else about.identity
-    return validate(about, serving, Lengths())
-
-
-def distance(tested: Sequence[int], live: Sequence[int]) -> float | None:
-    """Return the Kolmogorov-Smirnov distance of two bucketed samples; None if one is empty.
-
-    Raises:
-        ValueError: They have different numbers of buckets.
-    """
-    if not sum(tested) or not sum(live):
-        return None
-    ours = [n / sum(tested) for n in accumulate(tested)]
-    theirs = [n / sum(live) for n in accumulate(live)]
-    return max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+    return validate(about, serving, live, before)
 
 
 def _changed(tested: Identity, serving: Identity) -> Validation | None:
@@ -182,7 +171,7 @@ def _compared(tested: Lengths, live: Lengths, before: Reason | None) -> Validati
         if apart is None or sum(now) < MIN_REQUESTS:
             continue
         found[name] = apart
-        limit = least + _KS_99 * sqrt(1 / sum(then) + 1 / sum(now))
+        limit = least + _KS_99 / sqrt(sum(now))
         if apart > limit:
             far.append(f"{name} lengths are {apart:.2f} from the tested ones, at most {limit:.2f}")
     if far:

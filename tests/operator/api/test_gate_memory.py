@@ -6,12 +6,14 @@ from hypothesis import strategies as st
 from pagelet_operator.api import gate_memory
 from pagelet_operator.api.memory import rollout_status, state
 from pagelet_operator.core.gates import GateKey, GateKind, GateResult, GateStatus
+from pagelet_operator.core.lengths import Lengths
 from pagelet_operator.core.rollout import RolloutState
 
 TIMES = st.integers(0, 4_000_000_000_000).map(lambda ms: ms / 1000)
 KEYS = st.builds(
     GateKey, st.sampled_from(["chat-a", "chat-b"]), st.sampled_from(GateKind), st.text(max_size=8)
 )
+COUNTS = st.just(()) | st.lists(st.integers(0, 99), min_size=16, max_size=16).map(tuple)
 RESULTS = st.builds(
     GateResult,
     status=st.sampled_from([item for item in GateStatus if item is not GateStatus.MEASURED]),
@@ -20,6 +22,7 @@ RESULTS = st.builds(
     finished_at=st.none() | TIMES,
     errors=st.integers(0, 9),
     figures=st.dictionaries(st.text(max_size=5), st.floats(0, 1e9), max_size=3),
+    lengths=st.builds(Lengths, prompt=COUNTS, output=COUNTS),
 )
 
 

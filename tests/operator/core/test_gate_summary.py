@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pagelet_operator.core.gate_summary import read
 from pagelet_operator.core.gates import GateStatus
+from pagelet_operator.core.lengths import BUCKETS, NO_LENGTHS, Lengths
 
 
 def told(**parts):
@@ -45,3 +46,11 @@ def test_anything_else_is_an_error_and_never_a_verdict(data, message):
 @given(st.binary(max_size=300))
 def test_no_bytes_raise(data):
     assert read(data).status in (GateStatus.ERROR, GateStatus.MEASURED)
+
+
+def test_the_lengths_of_a_load_test_are_read_and_odd_ones_left_out():
+    ones = [1] * BUCKETS
+    found = read(told(lengths={"prompt": ones, "output": ones})).lengths
+    assert found == Lengths(prompt=tuple(ones), output=tuple(ones))
+    for odd in (None, [], {"prompt": [1, 2]}, {"prompt": [-1] * BUCKETS}, {"output": [0.5] * 16}):
+        assert read(told(lengths=odd)).lengths == NO_LENGTHS
