@@ -1,254 +1,258 @@
 """What the gateway costs, beside a direct connection and beside nginx as a plain proxy.
 
-    python benchmarks/gateway.py [--streams 200] [--seconds 6] [--output FILE]
+    python benchmarks/gateway.py [--rounds 3] [--only STAGE …] [--output FILE]
 
-On one machine: an engine that writes time-stamped events, the proxy, and this process, which
-reads them directly and through each proxy in turn, in the same run. With two cores or more the
-proxies own the first one, engine and reader share the second. "Per core" divides by the proxy's
-own CPU time. Prints one JSON object.
+Engine and clients are one process on the second core (`relay_load.py`), the proxies share the
+first, one at work at a time; every round asks all of them in turn. Medians over the rounds, with
+the least and the greatest. Tells each stage as it ends, writes JSON, needs about 100 seconds.
 
-    latency   200 streams of 10 events a second, begun at different times
-    rate      200 streams of 100 events a second: 20,000 a second through one core
-    burst     200 streams of 10 events a second, all of them in the same step
-    flood     as fast as the proxy reads
-    memory    resident, idle and with 1,000 open streams
+    latency     200 streams of 10 events a second; each lasts 4 s and is followed by another, so
+                50 requests a second come and go: about a fifth of a core for the gateway
+    in_step     the same, all streams' events at the same moments, as an engine's steps make them
+    one_by_one  200 streams, each event written when the last has been read: what one core carries
+                when no two events can share a read
+    rate        200 streams of 100 events a second: 20,000 a second on a clock
+    flood       200 streams, as fast as they are read; events share reads and writes
+    memory      resident: idle, with 200 and with 1,000 open streams
+
+`added_p99_ms` is over the direct connection of the same round. `foreign_percent` is the share of
+both cores that other programs took in the window: latencies count where it is near zero, CPU time
+per event is good elsewhere, too.
 """
 
 import argparse
-import asyncio
 import contextlib
 import json
+import math
 import os
-import platform
 import shutil
-import signal
-import socket
-import subprocess
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import uvloop
-from relay_load import Load, read_streams
+from proxies import GOVERNED_MODEL, KEY, LOAD_CORE, PROXY_CORE, Proxy, gateway, nginx, pin
+from relay_engine import Engine, Loop
+from relay_load import Ask, run
+from relay_plan import Load, Pace, Plan
 
-SPREAD_S = 1.0
-"""Streams begin over this time: the bar is for open streams, not for a burst of new ones."""
+from pagelet_bench.environment import describe
 
-ROUNDS = 3
-NGINX = """
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{
-    listen 127.0.0.1:{port} backlog=2048;
-    location / {{
-      proxy_pass http://127.0.0.1:{engine}; proxy_http_version 1.1; proxy_buffering off;
-    }}
-  }}
-}}
-"""
+STAGES = {
+    "latency": Plan(pace=Pace.OPEN_LOOP, num_events=40, window_s=2.5),
+    "in_step": Plan(pace=Pace.IN_STEP, num_events=40, window_s=1.5),
+    "one_by_one": Plan(pace=Pace.ONE_BY_ONE, ramp_s=0.2, window_s=1.2),
+    "rate": Plan(pace=Pace.OPEN_LOOP, interval_s=0.01, num_events=400, window_s=1.2),
+    "flood": Plan(pace=Pace.FLOOD, num_events=250, ramp_s=0.1, window_s=math.inf),
+}
+MANY = Plan(pace=Pace.OPEN_LOOP, streams=1000, interval_s=1.0, ramp_s=2.0, window_s=0.5)
 
+BAR_ADDED_P99_MS = 5.0
+BAR_EVENTS_PER_S = 20_000
+BAR_IDLE_MIB = 150
+RESULTS = Path(__file__).parent / "results"
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+Figures = dict[str, float]
 
 
-async def wait_for(port: int) -> None:
-    for _ in range(200):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
-    raise SystemExit(f"nothing listens on port {port}")
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is asked in each round."""
+
+    name: str
+    ask: Ask
+    proxy: Proxy | None = None
 
 
-def pin(pid: int, core: int) -> None:
-    """Bind a process to one core, where there are at least two."""
-    if len(os.sched_getaffinity(0)) > 1 or core:
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(pid, {core})
+@dataclass(slots=True)
+class Probe:
+    """Looks at the clocks of proxy, load and machine at both ends of a window."""
 
+    proxy: Proxy | None
+    looks: list[tuple[float, float, float]] = field(default_factory=list)
+    rss_mib: float = 0.0
 
-class Proxy:
-    """A proxy process, and the engine behind it."""
+    def look(self) -> None:
+        """Note CPU seconds of the proxy, of this process and of both cores."""
+        used_s = self.proxy.cpu_s() if self.proxy else 0.0
+        self.looks.append((used_s, time.process_time(), busy_s()))
+        self.rss_mib = self.proxy.rss_mib() if self.proxy else 0.0
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], port: int) -> None:
-        self.name = name
-        self.process = process
-        self.port = port
-
-    def pids(self) -> list[int]:
-        """The process and its children."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [self.process.pid, *map(int, path.read_text().split())]
-
-    def cpu_s(self) -> float:
-        """CPU time used so far, user and system, seconds."""
-        total = 0
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / os.sysconf("SC_CLK_TCK")
-
-    def rss_mib(self) -> float:
-        """Resident memory, MiB."""
-        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids())
-        return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
-
-
-@contextlib.contextmanager
-def engine(interval_s: float, num_events: int) -> Iterator[int]:
-    """An engine on a port of its own."""
-    port = free_port()
-    program = str(Path(__file__).parent / "relay_load.py")
-    process = subprocess.Popen(
-        [sys.executable, program, str(port), str(interval_s), str(num_events)]
-    )
-    pin(process.pid, 1)
-    try:
-        yield port
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextlib.contextmanager
-def gateway(folder: Path, engine_port: int) -> Iterator[Proxy]:
-    """The gateway in front of that engine."""
-    port, table = free_port(), folder / "routes.json"
-    revision = {
-        "name": "m-1", "role": "stable", "weight": 100,
-        "endpoints": [{"url": f"http://127.0.0.1:{engine_port}"}],
-    }  # fmt: skip
-    model = {"name": "m", "resource": "default/m", "generation": 1, "revisions": [revision]}
-    table.write_text(json.dumps({"schemaVersion": 1, "models": [model]}))
-    command = [sys.executable, "-m", "pagelet", "gateway", "--route-table", str(table)]
-    process = subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL)
-    yield from _running(Proxy("gateway", process, port))
-
-
-@contextlib.contextmanager
-def nginx(folder: Path, engine_port: int) -> Iterator[Proxy]:
-    """nginx with one worker in front of that engine."""
-    port, config = free_port(), folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, port=port, engine=engine_port))
-    command = [shutil.which("nginx") or "nginx", "-p", str(folder), "-c", str(config)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    yield from _running(Proxy("nginx", process, port))
-
-
-def _running(proxy: Proxy) -> Iterator[Proxy]:
-    try:
-        time.sleep(1.5)
-        for pid in proxy.pids():
-            pin(pid, 0)
-        yield proxy
-    finally:
-        proxy.stop()
-
-
-async def load_of(proxy: Proxy, streams: int, spread_s: float) -> dict[str, object]:
-    """One run through a proxy, with the CPU it took."""
-    await wait_for(proxy.port)
-    before_s = proxy.cpu_s()
-    load = await read_streams(proxy.port, streams, spread_s)
-    return with_cpu(load, proxy.cpu_s() - before_s)
-
-
-def with_cpu(load: Load, used_s: float) -> dict[str, object]:
-    report: dict[str, object] = dict(load.report())
-    report["cpu_s"] = round(used_s, 2)
-    report["events_per_core_s"] = round(len(load.latencies_s) / max(used_s, 0.01))
-    return report
-
-
-async def compare(interval_s: float, num_events: int, streams: int, spread_s: float) -> object:
-    """Direct, nginx and the gateway, one after the other, `ROUNDS` times."""
-    rounds = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        engine(interval_s, num_events) as port,
-        contextlib.ExitStack() as stack,
-    ):
-        await wait_for(port)
-        proxies = [stack.enter_context(gateway(Path(folder), port))]
-        if shutil.which("nginx"):
-            proxies.append(stack.enter_context(nginx(Path(folder), port)))
-        for _ in range(ROUNDS):
-            direct = (await read_streams(port, streams, spread_s)).report()
-            one: dict[str, object] = {"direct": direct}
-            for proxy in proxies:
-                through = await load_of(proxy, streams, spread_s)
-                through["added_p99_ms"] = round(
-                    float(str(through["event_p99_ms"])) - direct["event_p99_ms"], 3
-                )
-                one[proxy.name] = through
-            rounds.append(one)
-    return rounds
-
-
-async def memory(num_streams: int) -> object:
-    """Resident memory of the gateway, idle and with many open streams."""
-    with tempfile.TemporaryDirectory() as folder, engine(1.0, 8) as port:
-        await wait_for(port)
-        with gateway(Path(folder), port) as proxy:
-            idle_mib = proxy.rss_mib()
-            reading = asyncio.create_task(read_streams(proxy.port, num_streams, 3.0))
-            await asyncio.sleep(6.0)
-            open_mib = proxy.rss_mib()
-            load = await reading
-            return {
-                "idle_mib": idle_mib,
-                "open_streams": num_streams,
-                "open_mib": open_mib,
-                "whole_streams": load.num_whole,
+    def report(self, load: Load) -> Figures:
+        """What the window cost."""
+        (used, own, busy), (used_end, own_end, busy_end) = self.looks
+        used_s, own_s, all_s = used_end - used, own_end - own, busy_end - busy
+        foreign_s = max(0.0, all_s - used_s - own_s) / 2
+        found = {
+            "load_us_per_event": round(1e6 * own_s / max(1, load.num_in_window), 1),
+            "foreign_percent": round(100 * foreign_s / load.window_s, 1),
+        }
+        if self.proxy is not None:
+            found |= {
+                "cpu_us_per_event": round(1e6 * used_s / max(1, load.num_in_window), 1),
+                "events_per_core_s": round(load.num_in_window / max(used_s, 1e-3)),
+                "cpu_percent": round(100 * used_s / load.window_s, 1),
+                "rss_mib": self.rss_mib,
             }
+        return found
 
 
-async def measure(streams: int, seconds: float) -> dict[str, object]:
-    """Run everything; returns the report."""
+def busy_s() -> float:
+    """CPU seconds both cores have been busy for anybody; steal counts."""
+    total = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in (f"cpu{PROXY_CORE}", f"cpu{LOAD_CORE}"):
+            user, nice, system, _idle, _wait, irq, soft, steal = map(int, fields[:8])
+            total += user + nice + system + irq + soft + steal
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Bench:
+    """The load, and everything it is sent through."""
+
+    loop: Loop
+    engine: Engine
+    targets: list[Target]
+
+    def stage(self, plan: Plan, rounds: int) -> dict[str, list[Figures]]:
+        """Ask every target in every round; returns figures by target."""
+        found: dict[str, list[Figures]] = {target.name: [] for target in self.targets}
+        for _ in range(rounds):
+            for target in self.targets:
+                figures = self.measure(plan, target)
+                direct = found["direct"][-1] if found["direct"] else figures
+                added = figures["event_p99_ms"] - direct["event_p99_ms"]
+                found[target.name].append({**figures, "added_p99_ms": round(added, 3)})
+        return found
+
+    def measure(self, plan: Plan, target: Target) -> Figures:
+        """One run."""
+        probe = Probe(target.proxy)
+        load = run(self.loop, self.engine, plan, target.ask, probe=probe.look)
+        return {**load.report(), **probe.report(load)}
+
+
+@contextlib.contextmanager
+def assembled() -> Iterator[tuple[Bench, Figures]]:
+    """Start everything; gives the gateway's memory at rest, too."""
+    loop = Loop()
+    engine = Engine(loop)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        ours = stack.enter_context(gateway(Path(folder), engine.port))
+        targets = [Target("direct", Ask(port=engine.port))]
+        if shutil.which("nginx"):
+            theirs = stack.enter_context(nginx(Path(folder), engine.port))
+            targets.append(Target("nginx", Ask(port=theirs.port), theirs))
+        governed = Ask(port=ours.port, model=GOVERNED_MODEL, key=KEY)
+        targets.append(Target("gateway", Ask(port=ours.port), ours))
+        targets.append(Target("gateway, tenants", governed, ours))
+        yield Bench(loop, engine, targets), {"idle_mib": ours.rss_mib()}
+
+
+def summary(rounds: list[Figures]) -> dict[str, dict[str, float]]:
+    """Median, least and greatest of each figure."""
     return {
-        "latency": await compare(0.1, int(seconds / 0.1), streams, SPREAD_S),
-        "rate": await compare(0.01, int(seconds / 0.01), streams, SPREAD_S),
-        "burst": await compare(0.1, int(seconds / 0.1), streams, 0.0),
-        "flood": await compare(0.0, 1000, streams, 0.0),
-        "memory": await memory(1000),
+        name: {
+            "median": round(statistics.median(row[name] for row in rounds), 3),
+            "min": min(row[name] for row in rounds),
+            "max": max(row[name] for row in rounds),
+        }
+        for name in rounds[0]
     }
+
+
+def line(stage: str, target: str, found: dict[str, dict[str, float]]) -> str:
+    """One line of figures."""
+    middle = {name: figure["median"] for name, figure in found.items()}
+    added = found["added_p99_ms"]
+    text = (
+        f"{stage:10} {target:16} {middle['events_per_s']:7.0f}/s  p50 {middle['event_p50_ms']:7.2f}"
+        f"  p99 {middle['event_p99_ms']:7.2f} ms"
+    )
+    if "cpu_us_per_event" in middle:
+        text += (
+            f"  added p99 {middle['added_p99_ms']:6.2f} ({added['min']:.2f} to {added['max']:.2f})"
+            f"  {middle['cpu_us_per_event']:5.1f} us/event, {middle['events_per_core_s']:6.0f} per "
+            f"core-second, ttft p50 {middle['ttft_p50_ms']:.1f}"
+        )
+    return f"{text}  foreign {middle['foreign_percent']:.0f} %"
+
+
+def verdicts(
+    stages: dict[str, dict[str, dict[str, dict[str, float]]]], memory: Figures
+) -> list[dict[str, object]]:
+    """Figures beside their bars, of the gateway with tenants."""
+
+    def of(stage: str, figure: str) -> float | None:
+        found = stages.get(stage, {}).get("gateway, tenants")
+        return found[figure]["median"] if found else None
+
+    added, rate = of("latency", "added_p99_ms"), of("one_by_one", "events_per_s")
+    by_cpu, idle = of("one_by_one", "events_per_core_s"), memory["idle_mib"]
+    return [
+        {"figure": name, "is": found, "bar": bar, "met": is_met}
+        for name, found, bar, is_met in (
+            ("added_p99_ms", added, BAR_ADDED_P99_MS, added and added <= BAR_ADDED_P99_MS),
+            ("events_per_s", rate, BAR_EVENTS_PER_S, rate and rate >= BAR_EVENTS_PER_S),
+            ("events_per_core_s", by_cpu, BAR_EVENTS_PER_S, by_cpu and by_cpu >= BAR_EVENTS_PER_S),
+            ("idle_mib", idle, BAR_IDLE_MIB, idle <= BAR_IDLE_MIB),
+        )
+        if found is not None
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--streams", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=STAGES, default=list(STAGES))
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    load_before = os.getloadavg()
-    pin(os.getpid(), 1)
+    output = options.output or RESULTS / f"gateway-{time.strftime('%Y-%m-%d')}.json"
+    begun_at, load_before = time.monotonic(), os.getloadavg()
+    pin(os.getpid(), LOAD_CORE)
+    rounds, stages = {}, {}
+    with assembled() as (bench, memory):
+        print(
+            f"load average {load_before[0]:.1f}; gateway idle {memory['idle_mib']} MiB", flush=True
+        )
+        for name in options.only:
+            rounds[name] = bench.stage(STAGES[name], options.rounds)
+            stages[name] = {target: summary(rows) for target, rows in rounds[name].items()}
+            for target, found in stages[name].items():
+                print(line(name, target, found), flush=True)
+        memory |= measure_memory(bench)
     report = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "load_average_before": load_before,
-        "streams": options.streams,
-        "nginx": bool(shutil.which("nginx")),
-        **uvloop.run(measure(options.streams, options.seconds)),
-        "load_average_after": os.getloadavg(),
+        **describe(),
+        "load_average": {"before": load_before, "after": os.getloadavg()},
+        "seconds": round(time.monotonic() - begun_at, 1),
+        "bars": verdicts(stages, memory),
+        "memory": memory,
+        "stages": stages,
+        "rounds": rounds,
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    output.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"memory, MiB: {memory}; {report['seconds']} s")
+    for bar in report["bars"]:
+        print(
+            f"{bar['figure']}: {bar['is']}, bar {bar['bar']}, {'met' if bar['met'] else 'missed'}"
+        )
+    print(f"written to {output}", file=sys.stderr)
+
+
+def measure_memory(bench: Bench) -> Figures:
+    """Resident memory of the gateway with many open streams."""
+    target = bench.targets[-1]
+    found = {}
+    for plan in (Plan(pace=Pace.OPEN_LOOP, num_events=100, window_s=0.5), MANY):
+        figures = bench.measure(plan, target)
+        found[f"open_{plan.streams}_mib"] = figures["rss_mib"]
+        found[f"open_{plan.streams}_cut"] = figures["streams"] - figures["whole_streams"]
+    return found
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """Goodput of the gateway when far more is asked than its engine can serve.
 
-    python benchmarks/overload.py [--seconds 6] [--output FILE]
+    python benchmarks/overload.py [--seconds 6] [--ways WAY...] [--output FILE]
 
 An engine serves 10 requests at once, 0.2 s each: 50 a second; more than 10 it answers all the
-same, but each takes longer, as engines do. The model's quota is 10 requests at once. Requests
-arrive open loop, at 0.5 to 5 times the capacity, from clients that do not wait for each other.
-Goodput counts answers with status 200 within 2 s. Prints one JSON object.
+same, but each takes longer, as engines do. Requests arrive open loop, at 0.5 to 5 times the
+capacity, from clients that do not wait for each other. Goodput counts answers with status 200
+within 2 s. Four ways through one gateway: with a quota of 10 requests at once; without one, where
+clients say how much time they have (`x-request-timeout-ms`), in front of an engine that tells
+nothing and of one that tells its queue; and where nobody says anything, so that nothing can be
+too late. Prints one JSON object.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from pathlib import Path
 
 import aiohttp
 import uvloop
-from gateway import free_port, wait_for
+from proxies import free_port, wait_for
 
 PLACES = 10
 SERVICE_S = 0.2
@@ -33,23 +36,50 @@ BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello
 ANSWER = json.dumps({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 5}}).encode()
 
 
-async def serve(port: int) -> None:
+METRICS = "vllm:num_requests_waiting {}\nvllm:num_requests_running {}\n"
+HINT = {"x-request-timeout-ms": str(int(DEADLINE_S * 1000))}
+
+WAYS: dict[str, tuple[dict[str, object], dict[str, str], bool]] = {
+    "with_quota": ({"limits": {"maxConcurrentRequests": PLACES}}, {}, False),
+    "without_quota": ({}, HINT, False),
+    "without_quota_queue_told": ({}, HINT, True),
+    "without_quota_or_deadline": ({}, {}, False),
+}
+"""Fields of the model, headers of the clients, and whether the engine tells its queue."""
+
+
+def answer(status: int, body: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 %d Whatever\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (
+            status,
+            len(body),
+            body,
+        )
+    )
+
+
+async def serve(port: int, *, tells: bool) -> None:
     """The engine: processor sharing beyond its places."""
     at_once = 0
 
-    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def complete(reader: asyncio.StreamReader, head: bytes) -> bytes:
         nonlocal at_once
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        at_once += 1
+        await asyncio.sleep(SERVICE_S * max(1.0, at_once / PLACES))
+        at_once -= 1
+        return answer(200, ANSWER)
+
+    def load() -> bytes:
+        text = METRICS.format(max(0, at_once - PLACES), min(at_once, PLACES))
+        return answer(200, text.encode()) if tells else answer(404, b"")
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-                await reader.readexactly(length)
-                at_once += 1
-                await asyncio.sleep(SERVICE_S * max(1.0, at_once / PLACES))
-                at_once -= 1
-                writer.write(
-                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-                    b"content-length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
-                )
+                writer.write(load() if head[:4] == b"GET " else await complete(reader, head))
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -57,17 +87,20 @@ async def serve(port: int) -> None:
     await server.serve_forever()
 
 
-async def offer(url: str, rate: float, seconds: float) -> dict[str, object]:
+async def offer(
+    url: str, rate: float, seconds: float, headers: dict[str, str]
+) -> dict[str, object]:
     """Ask `rate` times a second; returns what came of it."""
     ends: Counter[str] = Counter()
     waits: list[float] = []
+    began_at = ended_at = time.monotonic()
 
     async def ask(session: aiohttp.ClientSession) -> None:
         began = time.monotonic()
         try:
-            async with session.post(url, data=BODY) as answer:
-                await answer.read()
-                status = answer.status
+            async with session.post(url, data=BODY, headers=headers) as said:
+                await said.read()
+                status = said.status
         except (aiohttp.ClientError, TimeoutError) as error:
             ends[type(error).__name__] += 1
             return
@@ -94,7 +127,9 @@ async def offer(url: str, rate: float, seconds: float) -> dict[str, object]:
     }
 
 
-async def measure(seconds: float, *, is_limited: bool) -> list[dict[str, object]]:
+async def measure(
+    seconds: float, fields: dict[str, object], headers: dict[str, str], *, tells: bool
+) -> list[dict[str, object]]:
     """All factors through one gateway."""
     engine_port, port = free_port(), free_port()
     revision = {
@@ -102,22 +137,24 @@ async def measure(seconds: float, *, is_limited: bool) -> list[dict[str, object]
         "endpoints": [{"url": f"http://127.0.0.1:{engine_port}"}],
     }  # fmt: skip
     model = {"name": "m", "resource": "default/m", "generation": 1, "revisions": [revision]}
-    if is_limited:
-        model["limits"] = {"maxConcurrentRequests": PLACES}
+    model |= fields
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "routes.json"
         table.write_text(json.dumps({"schemaVersion": 1, "models": [model]}))
         command = [sys.executable, "-m", "pagelet", "gateway", "--route-table", str(table)]
+        engine = [sys.executable, __file__, "--engine", str(engine_port), "tells"][
+            : 5 if tells else 4
+        ]
         processes = [
-            subprocess.Popen([sys.executable, __file__, "--engine", str(engine_port)]),  # noqa: ASYNC220
+            subprocess.Popen(engine),  # noqa: ASYNC220
             subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL),  # noqa: ASYNC220
         ]
         try:
-            await wait_for(engine_port)
-            await wait_for(port)
+            wait_for(engine_port)
+            wait_for(port)
             await asyncio.sleep(0.5)
             url = f"http://127.0.0.1:{port}/v1/chat/completions"
-            return [await offer(url, factor * CAPACITY, seconds) for factor in FACTORS]
+            return [await offer(url, factor * CAPACITY, seconds, headers) for factor in FACTORS]
         finally:
             for process in processes:
                 process.kill()
@@ -126,10 +163,11 @@ async def measure(seconds: float, *, is_limited: bool) -> list[dict[str, object]
 
 def main() -> None:
     if sys.argv[1:2] == ["--engine"]:
-        uvloop.run(serve(int(sys.argv[2])))
+        uvloop.run(serve(int(sys.argv[2]), tells=sys.argv[3:] == ["tells"]))
         return
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     report: dict[str, object] = {
@@ -137,8 +175,9 @@ def main() -> None:
         "load_average_before": os.getloadavg(),
         "capacity_per_s": CAPACITY,
     }
-    for name, is_limited in (("with_quota", True), ("without_quota", False)):
-        rows = uvloop.run(measure(options.seconds, is_limited=is_limited))
+    for name in options.ways:
+        fields, headers, tells = WAYS[name]
+        rows = uvloop.run(measure(options.seconds, fields, headers, tells=tells))
         goodputs = [float(str(row["goodput_per_s"])) for row in rows]
         share = round(goodputs[-1] / max(goodputs), 3)
         report[name] = {"rows": rows, "at_5x_of_peak": share}

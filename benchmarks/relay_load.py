@@ -1,182 +1,183 @@
-"""The two ends of a relay under test: an engine that writes stamped events, and its readers.
+"""The clients' end of a relay under test, and the loop that drives both ends in one process.
 
-Both are bare protocols, so that they fit into one core beside what is measured. Stamps are of
-the monotonic clock that all processes of a machine share; a latency is a plain difference.
-
-    python benchmarks/relay_load.py PORT INTERVAL_S NUM_EVENTS
-
-serves streams: one event each INTERVAL_S, or as fast as they are read when it is 0.
+One process, so that they fit into one core beside what is measured and wait for nobody but it.
 """
 
-import asyncio
 import contextlib
-import sys
+import math
+import socket
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import uvloop
+from relay_engine import NUMBER_DIGITS, READ_BYTES, STAMP, STAMP_DIGITS, Engine, Loop
+from relay_plan import Load, Plan
 
-BODY = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}'
-REQUEST = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-    b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
-)
-HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-    b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-)
-DONE = b"data: [DONE]\n\n"
-LAST_CHUNK = b"0\r\n\r\n"
-STAMP = b'"stamp":'
+END_MARK = b"0\r\n\r\n"
+FIRST_NUMBER = 10**NUMBER_DIGITS
+MOST_IDLE_S = 0.01
+PATIENCE_S = 30.0
+"""How much longer than planned a run may take before it counts as hung."""
 
 
-def event() -> bytes:
-    """A chat chunk of usual size with the time it was made, seconds."""
-    return (
-        b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1,'
-        b'"model":"m","choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}],'
-        b'"stamp":%.6f}\n\n' % time.monotonic()
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Whom to ask, and for what."""
+
+    port: int
+    model: str = "m"
+    key: str = ""
+
+    def request(self, number: int) -> bytes:
+        """Bytes that ask for the stream of this number, which end the body."""
+        body = (
+            f'{{"model":"{self.model}","stream":true,"messages":[{{"role":"user",'
+            f'"content":"hello"}}],"seed":{FIRST_NUMBER + number}}}'
+        )
+        authorization = f"authorization: Bearer {self.key}\r\n" if self.key else ""
+        return (
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            f"{authorization}connection: close\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+        ).encode()
 
 
-def chunk(data: bytes) -> bytes:
-    """One part of a chunked body."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+class _Reader:
+    """One client connection, one stream."""
+
+    __slots__ = ("asked_at", "has_first", "number", "sock", "tail")
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self.sock = sock
+        self.number = number
+        self.asked_at = time.monotonic()
+        self.has_first = False
+        self.tail = b""
 
 
-class EngineStream(asyncio.Protocol):
-    """One connection to the engine, one stream."""
+class Clients:
+    """Ask for the streams of one run, read them and count.
 
-    def __init__(self, interval_s: float, num_events: int) -> None:
-        self._interval_s = interval_s
-        self._left = num_events
-        self._received = b""
-        self._is_paused = False
-        self._loop = asyncio.get_running_loop()
+    Attributes:
+        is_open: Whether the window is open: what is due in it counts.
+    """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if self._received.endswith(b"}") and b"\r\n\r\n" in self._received:
-            self._transport.write(HEAD)
-            self._due = self._loop.time() + self._interval_s
-            self._write_next()
-
-    def pause_writing(self) -> None:
-        self._is_paused = True
-
-    def resume_writing(self) -> None:
-        self._is_paused = False
-        if not self._interval_s:
-            self._write_next()
-
-    def _write_next(self) -> None:
-        if self._transport.is_closing():
-            return
-        if not self._left:
-            self._transport.write(chunk(DONE) + b"0\r\n\r\n")
-            self._transport.close()
-            return
-        if not self._is_paused:
-            self._left -= 1
-            self._transport.write(chunk(event()))
-        if self._interval_s:
-            self._due += self._interval_s
-            self._loop.call_at(self._due, self._write_next)
-        elif not self._is_paused:
-            self._loop.call_soon(self._write_next)
-
-
-@dataclass
-class Load:
-    """What one run of streams saw."""
-
-    latencies_s: list[float] = field(default_factory=list)
-    first_s: list[float] = field(default_factory=list)
-    num_whole: int = 0
-    num_reads: int = 0
-    began_at: float = 0.0
-    ended_at: float = 0.0
-
-    def report(self) -> dict[str, float | int]:
-        """Counts, rates and quantiles in milliseconds."""
-        spent_s = self.ended_at - self.began_at
-        return {
-            "events": len(self.latencies_s),
-            "whole_streams": self.num_whole,
-            "events_per_s": round(len(self.latencies_s) / spent_s),
-            "events_per_read": round(len(self.latencies_s) / max(1, self.num_reads), 2),
-            "event_p50_ms": quantile_ms(self.latencies_s, 0.50),
-            "event_p99_ms": quantile_ms(self.latencies_s, 0.99),
-            "ttft_p50_ms": quantile_ms(self.first_s, 0.50),
-            "ttft_p99_ms": quantile_ms(self.first_s, 0.99),
-        }
-
-
-def quantile_ms(values: list[float], q: float) -> float:
-    """The q-quantile of seconds, in milliseconds."""
-    ordered = sorted(values) or [0.0]
-    return round(1000 * ordered[min(len(ordered) - 1, int(q * len(ordered)))], 3)
-
-
-class Reader(asyncio.Protocol):
-    """Asks for one stream and notes when each event arrives."""
-
-    def __init__(self, load: Load) -> None:
+    def __init__(self, loop: Loop, engine: Engine, plan: Plan, load: Load, ask: Ask) -> None:
+        self.is_open = False
+        self._loop = loop
+        self._engine = engine
+        self._plan = plan
         self._load = load
-        self._tail = self._end = b""
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ask = ask
+        self._opened_at = math.inf
+        self._reading: set[_Reader] = set()
+        self._num_begun = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._asked_at = time.monotonic()
-        self._is_first = True
-        transport.write(REQUEST)
+    @property
+    def have_all_begun(self) -> bool:
+        """Whether as many streams as planned have had an event."""
+        return self._num_begun >= self._plan.streams
 
-    def data_received(self, data: bytes) -> None:
-        now, load = time.monotonic(), self._load
-        load.num_reads += 1
-        *whole, self._tail = (self._tail + data).split(b"\n\n")
-        self._end = (self._end + data)[-len(LAST_CHUNK) :]
-        for item in whole:
-            _, found, stamp = item.partition(STAMP)
-            if not found:
-                continue
+    @property
+    def num_open(self) -> int:
+        """Streams that have not ended."""
+        return len(self._reading)
+
+    def ask(self) -> None:
+        """Begin one more stream."""
+        number = self._load.num_streams
+        self._load.num_streams += 1
+        sock = socket.create_connection(("127.0.0.1", self._ask.port))
+        sock.sendall(self._ask.request(number))
+        reader = _Reader(sock, number)
+        self._reading.add(reader)
+        self._loop.add(sock, lambda _: self._read(reader))
+
+    def open_window(self, now: float) -> None:
+        """Measure from now on."""
+        self._opened_at, self.is_open = now, True
+
+    def close_window(self, now: float) -> None:
+        """Measure no longer; the engine ends all streams."""
+        self._load.window_s, self.is_open = now - self._opened_at, False
+        self._engine.is_over = True
+
+    def _read(self, reader: _Reader) -> None:
+        try:
+            data = reader.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if data:
+            self._take(reader, reader.tail + data, time.monotonic())
+        else:
+            self._end(reader)
+
+    def _take(self, reader: _Reader, text: bytes, now: float) -> None:
+        start = text.find(STAMP)
+        while 0 <= start <= len(text) - len(STAMP) - STAMP_DIGITS:
+            start += len(STAMP)
+            self._count(reader, text[start : start + STAMP_DIGITS], now)
+            start = text.find(STAMP, start)
+        reader.tail = text[start:] if start >= 0 else text[1 - len(STAMP) :]
+
+    def _count(self, reader: _Reader, stamp: bytes, now: float) -> None:
+        load = self._load
+        load.num_read += 1
+        if self.is_open:
+            load.num_in_window += 1
             # A proxy may cut chunks anywhere, in the middle of a number, too.
             with contextlib.suppress(ValueError):
-                load.latencies_s.append(now - float(stamp[:-1]))
-            if self._is_first:
-                self._is_first = False
-                load.first_s.append(now - self._asked_at)
+                due = float(stamp)
+                if due >= self._opened_at:
+                    load.latencies_s.append(now - due)
+            if not reader.has_first and reader.asked_at >= self._opened_at:
+                load.first_s.append(now - reader.asked_at)
+        self._num_begun += not reader.has_first
+        reader.has_first = True
+        self._engine.was_read(reader.number)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._load.num_whole += self._end == LAST_CHUNK
-        if not self.ended.done():
-            self.ended.set_result(None)
+    def _end(self, reader: _Reader) -> None:
+        self._load.num_whole += reader.tail.endswith(END_MARK)
+        self._reading.discard(reader)
+        self._loop.drop(reader.sock)
+        if self._plan.has_clock and not self._engine.is_over:
+            self.ask()
 
 
-async def read_streams(port: int, streams: int, spread_s: float) -> Load:
-    """Read so many streams at once, begun over `spread_s` seconds."""
-    load, loop = Load(began_at=time.monotonic()), asyncio.get_running_loop()
+def run(
+    loop: Loop, engine: Engine, plan: Plan, ask: Ask, *, probe: Callable[[], None] = lambda: None
+) -> Load:
+    """Carry out a plan; `probe` is called at the beginning and at the end of the window.
 
-    async def one(index: int) -> None:
-        await asyncio.sleep(spread_s * index / streams)
-        _, reader = await loop.create_connection(lambda: Reader(load), "127.0.0.1", port)
-        await reader.ended
-
-    await asyncio.gather(*(one(index) for index in range(streams)))
-    load.ended_at = time.monotonic()
+    Raises:
+        SystemExit: The streams do not end.
+    """
+    load, begun_at = Load(), time.monotonic()
+    opens_at, ends_at = begun_at + plan.ramp_s, math.inf
+    starts = deque(begun_at + plan.ramp_s * i / plan.streams for i in range(plan.streams))
+    engine.begin(plan, load)
+    clients = Clients(loop, engine, plan, load, ask)
+    while starts or clients.num_open:
+        now = time.monotonic()
+        if starts and starts[0] <= now:
+            starts.popleft()
+            clients.ask()
+        if now >= opens_at and clients.have_all_begun:
+            probe()
+            opened_at = time.monotonic()
+            opens_at, ends_at = math.inf, opened_at + plan.window_s
+            clients.open_window(opened_at)
+        if now >= ends_at:
+            ends_at = math.inf
+            clients.close_window(time.monotonic())
+            probe()
+        if now > begun_at + plan.ramp_s + min(plan.window_s, PATIENCE_S) + PATIENCE_S:
+            raise SystemExit(f"{clients.num_open} streams do not end")
+        idle_s = engine.work(now)
+        loop.turn(min(idle_s, starts[0] - now if starts else MOST_IDLE_S))
+    if clients.is_open:
+        clients.close_window(time.monotonic())
+        probe()
     return load
-
-
-async def serve(port: int, interval_s: float, num_events: int) -> None:
-    """Serve streams until killed."""
-    server = await asyncio.get_running_loop().create_server(
-        lambda: EngineStream(interval_s, num_events), "127.0.0.1", port, backlog=2048
-    )
-    await server.serve_forever()
-
-
-if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))
