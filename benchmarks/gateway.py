@@ -46,7 +46,7 @@ STAGES = {
     "in_step": Plan(pace=Pace.IN_STEP, num_events=40, window_s=1.5),
     "one_by_one": Plan(pace=Pace.ONE_BY_ONE, ramp_s=0.2, window_s=1.2),
     "rate": Plan(pace=Pace.OPEN_LOOP, interval_s=0.01, num_events=400, window_s=1.2),
-    "flood": Plan(pace=Pace.FLOOD, num_events=250, ramp_s=0.1, window_s=math.inf),
+    "flood": Plan(pace=Pace.FLOOD, num_events=250, ramp_s=0.0, window_s=math.inf),
 }
 MANY = Plan(pace=Pace.OPEN_LOOP, streams=1000, interval_s=1.0, ramp_s=2.0, window_s=0.5)
 

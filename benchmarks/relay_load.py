@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay_engine import NUMBER_DIGITS, READ_BYTES, STAMP, STAMP_DIGITS, Engine, Loop
-from relay_plan import Load, Plan
+from relay_plan import Load, Pace, Plan
 
 END_MARK = b"0\r\n\r\n"
 FIRST_NUMBER = 10**NUMBER_DIGITS
@@ -75,8 +75,8 @@ class Clients:
 
     @property
     def have_all_begun(self) -> bool:
-        """Whether as many streams as planned have had an event."""
-        return self._num_begun >= self._plan.streams
+        """Whether as many streams as planned have had an event; a flood is measured whole."""
+        return self._num_begun >= self._plan.streams or self._plan.pace is Pace.FLOOD
 
     @property
     def num_open(self) -> int:

@@ -36,7 +36,7 @@ PLANS = [
     ("OPEN_LOOP", {"interval_s": 0.01, "num_events": 5, "window_s": 0.1}),
     ("IN_STEP", {"interval_s": 0.01, "num_events": 5, "window_s": 0.1}),
     ("ONE_BY_ONE", {"window_s": 0.05}),
-    ("FLOOD", {"num_events": 30, "window_s": math.inf}),
+    ("FLOOD", {"num_events": 30, "ramp_s": 0.0, "window_s": math.inf}),
 ]
 
 
@@ -44,7 +44,7 @@ PLANS = [
 def test_every_event_written_is_read_and_every_stream_ends(load, plans, ends, pace, fields):
     loop, engine = ends
     pace = next(each for each in plans.Pace if each.name == pace)
-    plan = plans.Plan(pace=pace, streams=4, ramp_s=0.01, **fields)
+    plan = plans.Plan(pace=pace, streams=4, **{"ramp_s": 0.01, **fields})
     probes = []
     found = load.run(loop, engine, plan, load.Ask(port=engine.port), probe=lambda: probes.append(1))
     assert found.num_read == found.num_written > 0
