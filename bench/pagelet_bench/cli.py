@@ -95,11 +95,12 @@ def bench(
     from pagelet_bench.command import EXIT_USAGE, BenchOptions
     from pagelet_bench.command import bench as run
     from pagelet_bench.core.errors import UsageError
-    from pagelet_bench.core.profiles import adjusted, named
+    from pagelet_bench.core.profiles import Changes, adjusted, named
 
     try:
         load = adjusted(
-            named(profile), requests=requests, concurrency=concurrency, rate_per_s=rate, seed=seed
+            named(profile),
+            Changes(requests=requests, concurrency=concurrency, rate_per_s=rate, seed=seed),
         )
     except UsageError as error:
         typer.echo(f"pagelet bench: {error}", err=True)

@@ -7,10 +7,12 @@ load generator that retries hides what it is there to measure.
 import json
 import time
 from asyncio import timeout
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
 
+from pagelet_bench.core.dialect import Dialect, Turn, body, planned_prompt
 from pagelet_bench.core.result import Outcome, RequestResult
 from pagelet_bench.core.sse import SseError, SseParser
 from pagelet_bench.core.stream import CompletionStream, error_message
@@ -18,14 +20,6 @@ from pagelet_bench.core.workload import PlannedRequest
 
 MAX_ERROR_BYTES = 16 * 1024
 """Most bytes read of a refusal's body; its first sentence is all that is shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """Which fields beside OpenAI's an endpoint understands, to make it generate exact lengths."""
-
-    ignore_eos: bool
-    min_tokens: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,23 +40,6 @@ def new_session(api_key: str | None) -> aiohttp.ClientSession:
     )
 
 
-def body(endpoint: Endpoint, request: PlannedRequest) -> dict[str, object]:
-    """Build the JSON body: greedy, streamed, with usage, and of exactly the planned length."""
-    fields: dict[str, object] = {
-        "model": endpoint.model,
-        "prompt": list(request.prompt_token_ids),
-        "max_tokens": request.output_tokens,
-        "temperature": 0.0,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if endpoint.dialect.ignore_eos:
-        fields["ignore_eos"] = True
-    if endpoint.dialect.min_tokens:
-        fields["min_tokens"] = request.output_tokens
-    return fields
-
-
 async def complete(
     session: aiohttp.ClientSession,
     endpoint: Endpoint,
@@ -70,9 +47,19 @@ async def complete(
     *,
     timeout_s: float,
     late_s: float = 0.0,
+    history: Sequence[Turn] = (),
 ) -> RequestResult:
-    """Send one request and follow its answer to the end, or to `timeout_s` seconds."""
-    data = json.dumps(body(endpoint, request)).encode()
+    """Send one request and follow its answer to the end, or to `timeout_s` seconds.
+
+    Args:
+        session: With the endpoint's key.
+        endpoint: Where to.
+        request: What to ask.
+        timeout_s: Longest wait, seconds.
+        late_s: How long ago it was due.
+        history: The turns of its conversation before this one.
+    """
+    data = json.dumps(body(endpoint.dialect, endpoint.model, request, history)).encode()
     stream = CompletionStream()
     started_s = time.monotonic()
     outcome, detail = await _follow(session, endpoint, data, stream, timeout_s)
@@ -84,9 +71,11 @@ async def complete(
         started_s=started_s,
         ended_s=time.monotonic(),
         token_times_s=tuple(stream.token_times_s),
-        prompt_tokens=_first(stream.prompt_tokens, len(request.prompt_token_ids)),
+        prompt_tokens=_first(stream.prompt_tokens, planned_prompt(request, history)),
         output_tokens=_first(stream.output_tokens, len(stream.token_times_s)),
         requested_tokens=request.output_tokens,
+        turn=request.turn,
+        text=stream.text,
     )
 
 
@@ -102,7 +91,7 @@ async def _follow(
         async with (
             timeout(timeout_s),
             session.post(
-                f"{endpoint.base_url}/v1/completions",
+                f"{endpoint.base_url}{endpoint.dialect.path}",
                 data=data,
                 headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
                 allow_redirects=False,

@@ -8,17 +8,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from pagelet_bench.client import Dialect, Endpoint, complete
+from pagelet_bench.client import Endpoint, complete
+from pagelet_bench.core.dialect import DIALECTS, Form
 from pagelet_bench.core.errors import UnreachableError, UsageError
 from pagelet_bench.core.result import Outcome
 from pagelet_bench.core.workload import FIRST_TOKEN_ID, PlannedRequest
-
-DIALECTS = (
-    Dialect(ignore_eos=True, min_tokens=True),
-    Dialect(ignore_eos=True, min_tokens=False),
-    Dialect(ignore_eos=False, min_tokens=False),
-)
-"""Most exact first; the last is plain OpenAI, where answers may end early."""
 
 _TRIAL = PlannedRequest(0, 0.0, tuple(range(FIRST_TOKEN_ID, FIRST_TOKEN_ID + 8)), 2)
 _LIST_TIMEOUT_S = 10.0
@@ -37,9 +31,21 @@ def base_url(url: str) -> str:
 
 
 async def probe(
-    session: aiohttp.ClientSession, url: str, model: str | None, *, timeout_s: float
+    session: aiohttp.ClientSession,
+    url: str,
+    model: str | None,
+    *,
+    timeout_s: float,
+    chat: bool = False,
 ) -> Endpoint:
     """Find out how to talk to the endpoint at `url`, serving `model` or its only model.
+
+    Args:
+        session: With the endpoint's key.
+        url: With or without `/v1`.
+        model: What to ask for, or None for the only one.
+        timeout_s: Longest wait for one trial request, seconds.
+        chat: Whether to use chat completions rather than completions.
 
     Raises:
         UsageError: The address or the model's name is wrong.
@@ -48,7 +54,7 @@ async def probe(
     base = base_url(url)
     name = _choose(await models(session, base), model, base)
     detail = ""
-    for dialect in DIALECTS:
+    for dialect in (d for d in DIALECTS if (d.form is Form.CHAT) == chat):
         endpoint = Endpoint(base_url=base, model=name, dialect=dialect)
         result = await complete(session, endpoint, _TRIAL, timeout_s=timeout_s)
         if result.outcome is Outcome.OK:
@@ -56,7 +62,8 @@ async def probe(
         detail = detail or result.detail
         if not result.detail.startswith(("HTTP 400", "HTTP 422")):
             break
-    raise UnreachableError(f"{base} did not complete a trial request to {name!r}: {detail}")
+    hint = "; try --api chat" if not chat and detail.startswith("HTTP 404") else ""
+    raise UnreachableError(f"{base} did not complete a trial request to {name!r}: {detail}{hint}")
 
 
 async def models(session: aiohttp.ClientSession, base: str) -> list[str]:

@@ -109,7 +109,8 @@ async def test_the_result_file_holds_figures_load_and_surroundings_and_no_key(tm
     assert [row["outcome"] for row in document["requests"]] == ["ok"] * 4
     assert document["workload"]["rate_per_s"] == 50.0
     assert document["workload"]["seed"] == 9
-    assert document["endpoint"]["dialect"] == {"ignore_eos": True, "min_tokens": True}
+    dialect = {"form": "token_ids", "ignore_eos": True, "min_tokens": True, "is_strict": False}
+    assert document["endpoint"]["dialect"] == dialect
     assert {"hardware", "versions", "commit", "command"} <= set(document)
 
 

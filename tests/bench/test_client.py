@@ -14,7 +14,8 @@ from bench_server import (
     token,
     usage,
 )
-from pagelet_bench.client import Dialect, Endpoint, complete, new_session
+from pagelet_bench.client import Endpoint, complete, new_session
+from pagelet_bench.core.dialect import Dialect
 from pagelet_bench.core.result import Outcome
 from pagelet_bench.core.workload import PlannedRequest
 from pagelet_bench.server_process import free_port

@@ -1,14 +1,22 @@
 """A plan is sent as planned, in a closed and in an open loop."""
 
 import asyncio
+import itertools
+import math
+import time
+from collections import Counter
 
 from bench_server import ScriptedServer, completion, refusal
 from pagelet_bench import load
-from pagelet_bench.client import Dialect, Endpoint, new_session
+from pagelet_bench.client import Endpoint, new_session
+from pagelet_bench.core.dialect import Dialect
+from pagelet_bench.core.lengths import Lognormal
 from pagelet_bench.core.result import Outcome
-from pagelet_bench.core.workload import Lognormal, Profile, plan
+from pagelet_bench.core.workload import Profile, plan
+from pagelet_bench.lag import measured_lag
 
 SHORT = Lognormal(mu=1.0, sigma=0.5, low=3, high=8)
+LONG = Lognormal(mu=2.5, sigma=0.1, low=9, high=12)
 
 
 def profile(**changes):
@@ -107,3 +115,59 @@ async def test_cancelling_keeps_what_has_been_reported():
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert [result.outcome for result in results] == [Outcome.OK]
+
+
+async def test_a_turn_is_sent_after_the_answer_before_it_and_repeats_the_conversation():
+    async with ScriptedServer(completion).listening() as server:
+        results = await run(server, profile(turns=3, concurrency=2))
+    assert sorted(result.turn for result in results) == sorted([0, 1, 2] * 4)
+    planned = plan(profile(turns=3), vocab_size=1000)
+    sent = [tuple(body["prompt"]) for body in server.bodies]
+    for first, second in itertools.pairwise(planned):
+        if second.turn == 1:
+            before = len(first.prompt_token_ids)
+            (whole,) = [
+                ids
+                for ids in sent
+                if ids[:before] == first.prompt_token_ids
+                and ids[-1:]
+                and len(ids) == before + first.output_tokens + len(second.prompt_token_ids)
+            ]
+            assert whole[-len(second.prompt_token_ids) :] == second.prompt_token_ids
+            assert sent.index(first.prompt_token_ids) < sent.index(whole)
+
+
+async def test_turns_after_a_failed_one_are_reported_as_not_sent():
+    def second_turn_fails(body):
+        return refusal(500, "no") if len(body["prompt"]) > 16 else completion(body)
+
+    async with ScriptedServer(second_turn_fails).listening() as server:
+        results = await run(server, profile(turns=3, requests=6, prompts=LONG))
+    outcomes = Counter((result.turn, result.outcome) for result in results)
+    assert outcomes == {
+        (0, Outcome.OK): 2,
+        (1, Outcome.REFUSED): 2,
+        (2, Outcome.NOT_SENT): 2,
+    }
+    assert len(server.bodies) == 4
+
+
+async def test_a_generator_that_falls_behind_adds_its_delay_to_the_latencies():
+    results = []
+    async with ScriptedServer(completion).listening() as server, new_session(None) as session:
+        endpoint = Endpoint(
+            base_url=server.url, model="m", dialect=Dialect(ignore_eos=True, min_tokens=True)
+        )
+        even = profile(concurrency=None, rate_per_s=4.0, burstiness=math.inf, requests=8)
+        requests = plan(even, vocab_size=1000)
+        # However late this runs: whatever delays it delays the requests that are due, too.
+        asyncio.get_running_loop().call_later(0.3, time.sleep, 0.6)
+        async with measured_lag() as lag:
+            await load.run(
+                session, endpoint, even, requests, timeout_s=60, on_result=results.append
+            )
+            found = lag.read()
+    late = [result for result in results if result.late_s >= 0.2]
+    assert late, "requests that were due while the loop stood still left late"
+    assert all(result.ttft_s >= result.late_s for result in results)
+    assert found.lag_max_s >= 0.4

@@ -3,7 +3,8 @@
 import pytest
 
 from bench_server import Script, ScriptedServer, completion, refusal
-from pagelet_bench.client import Dialect, new_session
+from pagelet_bench.client import new_session
+from pagelet_bench.core.dialect import Dialect
 from pagelet_bench.core.errors import UnreachableError, UsageError
 from pagelet_bench.probe import base_url, probe
 from pagelet_bench.server_process import free_port

@@ -1,11 +1,14 @@
 """From results to figures. Definitions, since load tools differ in them:
 
-- TTFT: from sending a request to its first token event (`core.stream` defines that).
+- TTFT: from when a request was due to its first token event (`core.stream` defines that). In a
+  closed loop it is due when it is sent; in an open loop by the clock, so that a generator that
+  sends late shows longer times, not shorter ones (coordinated omission).
 - ITL: gaps between neighbouring token events of a request, all requests pooled. Events that
   arrive in one read share their time, so a server that sends several tokens at once shows gaps
   near zero and a few long ones: that is what its reader sees.
-- mean ITL: per request, (last token event - first token event) / (output tokens - 1).
-- e2e: from sending a request to the end of its answer.
+- mean ITL, elsewhere called TPOT: per request, (last token event - first token event) / (output
+  tokens - 1).
+- e2e: from when a request was due to the end of its answer.
 - duration: from the first request sent to the last answer's end.
 - output and total tokens per second: tokens of successful requests over the duration.
 
@@ -42,7 +45,7 @@ class Report:
         examples: One sentence by outcome, the first seen.
         short_outputs: Successful requests that brought fewer tokens than asked for.
         max_late_s: Worst delay of an open-loop request behind its due time; if it is large,
-            the generator was the bottleneck and the figures are wrong.
+            the generator was the bottleneck and the figures say more of it than of the server.
     """
 
     planned: int

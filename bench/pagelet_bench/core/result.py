@@ -29,6 +29,9 @@ class Outcome(StrEnum):
     MALFORMED = "malformed"
     """The answer is not an OpenAI completion stream."""
 
+    NOT_SENT = "not_sent"
+    """A later turn of a conversation in which an earlier one failed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestResult:
@@ -36,11 +39,14 @@ class RequestResult:
 
     Attributes:
         detail: One sentence on what went wrong; empty when nothing did.
-        late_s: Open loop: how long after its due time it was sent.
+        late_s: How long after its due time it was sent. Latencies begin at the due time, so that
+            a load generator that falls behind does not hide a wait from the figures.
         token_times_s: Arrival of each token event, ascending.
         prompt_tokens: By the server's usage if given, else as planned.
         output_tokens: By the server's usage if given, else the number of token events.
         requested_tokens: Output tokens asked for.
+        turn: Of its conversation, from 0.
+        text: The answer, which the next turn repeats.
     """
 
     index: int
@@ -53,16 +59,23 @@ class RequestResult:
     prompt_tokens: int
     output_tokens: int
     requested_tokens: int
+    turn: int = 0
+    text: str = ""
+
+    @property
+    def due_s(self) -> float:
+        """When it should have been sent, on the same clock."""
+        return self.started_s - self.late_s
 
     @property
     def e2e_s(self) -> float:
-        """Seconds from sending the request to the end of its answer."""
-        return self.ended_s - self.started_s
+        """Seconds from when it was due to the end of its answer."""
+        return self.ended_s - self.due_s
 
     @property
     def ttft_s(self) -> float | None:
-        """Seconds from sending the request to its first token event."""
-        return self.token_times_s[0] - self.started_s if self.token_times_s else None
+        """Seconds from when it was due to its first token event."""
+        return self.token_times_s[0] - self.due_s if self.token_times_s else None
 
     @property
     def mean_itl_s(self) -> float | None:

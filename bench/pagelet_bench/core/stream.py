@@ -2,7 +2,8 @@
 
 A *token event* is an event with `choices` that has text, or has no finish reason: a server may
 hold text back at a UTF-8 boundary, so an empty text can still be a token. A last event that only
-brings the finish reason is not a token, unless nothing came before it.
+brings the finish reason is not a token, unless nothing came before it; nor is a chat's first
+event that only says who speaks. Thoughts and arguments of tool calls are text like any other.
 """
 
 import json
@@ -15,7 +16,7 @@ _DONE = b"[DONE]"
 
 
 class CompletionStream:
-    """The state of one `/v1/completions` answer with `stream: true`, one choice.
+    """The state of one answer with `stream: true` and one choice, of completions or chat.
 
     Attributes:
         token_times_s: When each token event arrived.
@@ -27,9 +28,15 @@ class CompletionStream:
         self.token_times_s: list[float] = []
         self.prompt_tokens: int | None = None
         self.output_tokens: int | None = None
+        self._pieces: list[str] = []
         self._is_done = False
         self._is_finished = False
         self._failure: tuple[Outcome, str] | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer so far, without thoughts and tool calls."""
+        return "".join(self._pieces)
 
     @property
     def has_failed(self) -> bool:
@@ -78,7 +85,9 @@ class CompletionStream:
             return
         is_last = choices[0].get("finish_reason") is not None
         self._is_finished = self._is_finished or is_last
-        if choices[0].get("text") or not is_last or not self.token_times_s:
+        text, has_more, is_opening = _content(choices[0])
+        self._pieces.append(text)
+        if text or has_more or not (is_last or is_opening) or (is_last and not self.token_times_s):
             self.token_times_s.append(now)
 
     def _fail(self, outcome: Outcome, detail: str) -> None:
@@ -90,6 +99,17 @@ def error_message(body: object) -> str:
     error = body.get("error") if isinstance(body, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
     return message if isinstance(message, str) else _excerpt(json.dumps(body).encode())
+
+
+def _content(choice: dict[str, Any]) -> tuple[str, bool, bool]:
+    """Return a choice's text, whether it has thoughts or tool calls, and if it only opens."""
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        text = choice.get("text")
+        return text if isinstance(text, str) else "", False, False
+    text = delta.get("content")
+    has_more = any(delta.get(name) for name in ("reasoning_content", "reasoning", "tool_calls"))
+    return text if isinstance(text, str) else "", has_more, "role" in delta
 
 
 def _count(value: object, otherwise: int | None) -> int | None:

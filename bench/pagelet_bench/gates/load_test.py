@@ -11,7 +11,7 @@ from pagelet_bench import load
 from pagelet_bench.client import Endpoint, complete
 from pagelet_bench.core.errors import UnreachableError
 from pagelet_bench.core.gates.summary import Document, by_length, curve, document, load_figures
-from pagelet_bench.core.profiles import adjusted, named
+from pagelet_bench.core.profiles import Changes, adjusted, named
 from pagelet_bench.core.result import Outcome, RequestResult
 from pagelet_bench.core.workload import PlannedRequest, Profile, fitted, plan
 from pagelet_bench.gates.session import model_card
@@ -48,8 +48,7 @@ async def run(
     """
     profile = adjusted(
         named(str(settings["profile"])),
-        requests=settings.get("requests"),
-        concurrency=settings.get("concurrency"),
+        Changes(requests=settings.get("requests"), concurrency=settings.get("concurrency")),
     )
     endpoint = await probe(session, url, model, timeout_s=timeout_s)
     card = await model_card(session, url, endpoint.model, timeout_s)

@@ -4,7 +4,8 @@ from typing import Any
 
 import aiohttp
 
-from pagelet_bench.client import Dialect, Endpoint, complete
+from pagelet_bench.client import Endpoint, complete
+from pagelet_bench.core.dialect import Dialect
 from pagelet_bench.core.gates.summary import Document, document
 from pagelet_bench.core.report import summarize
 from pagelet_bench.core.result import Outcome

@@ -3,7 +3,7 @@
 import pytest
 
 from pagelet_bench.core.errors import UsageError
-from pagelet_bench.core.profiles import MIXED48, PROFILES, SINGLE, adjusted, named
+from pagelet_bench.core.profiles import MIXED48, PROFILES, SINGLE, Changes, adjusted, named
 from pagelet_bench.core.workload import plan
 
 
@@ -42,19 +42,39 @@ def test_an_unknown_profile_is_refused_with_those_that_exist():
 
 
 def test_nothing_given_changes_nothing():
-    assert adjusted(MIXED48) == MIXED48
+    assert adjusted(MIXED48, Changes()) == MIXED48
 
 
 def test_a_rate_replaces_the_concurrency():
-    changed = adjusted(MIXED48, rate_per_s=2.0)
+    changed = adjusted(MIXED48, Changes(rate_per_s=2.0))
     assert (changed.concurrency, changed.rate_per_s) == (None, 2.0)
 
 
 def test_given_values_replace_the_profiles():
-    changed = adjusted(MIXED48, requests=7, concurrency=3, seed=0)
+    changed = adjusted(MIXED48, Changes(requests=7, concurrency=3, seed=0))
     assert (changed.requests, changed.concurrency, changed.seed) == (7, 3, 0)
 
 
 def test_a_rate_and_a_concurrency_together_are_refused():
     with pytest.raises(UsageError, match="not both"):
-        adjusted(MIXED48, rate_per_s=2.0, concurrency=3)
+        adjusted(MIXED48, Changes(rate_per_s=2.0, concurrency=3))
+
+
+def test_a_duration_becomes_as_many_requests_as_arrive_in_it():
+    changed = adjusted(MIXED48, Changes(rate_per_s=2.0, duration_s=30.0, turns=2))
+    assert changed.requests == 120
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (Changes(duration_s=3.0), "needs a rate"),
+        (Changes(duration_s=0.0, rate_per_s=1.0), "duration is 0"),
+        (Changes(duration_s=3.0, rate_per_s=1.0, requests=2), "not both"),
+        (Changes(burstiness=0.5), "give a rate"),
+        (Changes(burstiness=-1.0, rate_per_s=1.0), "burstiness is -1"),
+    ],
+)
+def test_changes_that_contradict_each_other_are_refused(changes, said):
+    with pytest.raises(UsageError, match=said):
+        adjusted(MIXED48, changes)

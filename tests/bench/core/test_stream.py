@@ -110,3 +110,31 @@ def test_no_event_whatever_it_holds_raises(bodies):
 
 def test_an_error_without_a_message_is_shown_as_it_is():
     assert error_message({"error": {"code": 7}}) == repr('{"error": {"code": 7}}')
+
+
+def chat(delta, finish=None):
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def test_a_chats_opening_is_no_token_and_its_thoughts_are():
+    stream = CompletionStream()
+    deltas = [
+        chat({"role": "assistant", "content": ""}),
+        chat({"reasoning_content": "hm"}),
+        chat({"content": "Pa"}),
+        chat({"content": "ris"}),
+        chat({}, "stop"),
+    ]
+    for number, body in enumerate(deltas):
+        stream.accept(SseEvent("message", json.dumps(body).encode()), float(number))
+    stream.accept(SseEvent("message", b"[DONE]"), 9.0)
+    assert stream.token_times_s == [1.0, 2.0, 3.0]
+    assert stream.text == "Paris"
+    assert stream.verdict() == (Outcome.OK, "")
+
+
+def test_a_first_event_of_a_chat_that_brings_text_is_a_token():
+    stream = CompletionStream()
+    body = chat({"role": "assistant", "content": "Yes"})
+    stream.accept(SseEvent("message", json.dumps(body).encode()), 4.0)
+    assert stream.token_times_s == [4.0]

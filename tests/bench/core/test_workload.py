@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagelet_bench.core.errors import UsageError
+from pagelet_bench.core.lengths import Lognormal
+from pagelet_bench.core.trace import TraceRow
 from pagelet_bench.core.workload import (
     FIRST_TOKEN_ID,
-    Lognormal,
     PlannedRequest,
     Profile,
     fitted,
@@ -128,3 +129,57 @@ def test_a_short_context_shortens_prompts_before_outputs():
     (tiny,) = fitted([long], 64)
     assert len(tiny.prompt_token_ids) + tiny.output_tokens <= 64
     assert fitted([long], None) == fitted([long], 5000) == (long,)
+
+
+def test_conversations_begin_with_one_of_the_shared_prefixes():
+    planned = plan(profile(requests=40, turns=2, prefix_tokens=6, prefix_groups=3), vocab_size=999)
+    firsts = {request.prompt_token_ids[:6] for request in planned if request.turn == 0}
+    assert len(firsts) == 3
+    without = plan(profile(requests=40, turns=2), vocab_size=999)
+    for request, bare in zip(planned, without, strict=True):
+        expected = 6 * (request.turn == 0) + len(bare.prompt_token_ids)
+        assert len(request.prompt_token_ids) == expected
+
+
+@given(st.integers(1, 30), st.integers(1, 6))
+def test_turns_of_a_conversation_are_neighbours_and_complete_but_for_the_last(requests, turns):
+    planned = plan(profile(requests=requests, turns=turns), vocab_size=999)
+    assert [request.index for request in planned] == list(range(requests))
+    assert [(r.conversation, r.turn) for r in planned] == [
+        divmod(index, turns) for index in range(requests)
+    ]
+
+
+def test_an_open_loop_plans_arrivals_of_conversations():
+    planned = plan(profile(concurrency=None, rate_per_s=2.0, requests=9, turns=3), vocab_size=999)
+    due = [request.due_s for request in planned if request.turn == 0]
+    assert due == sorted(due)
+    assert due[0] == 0.0 < due[1]
+    assert all(request.due_s == 0.0 for request in planned if request.turn)
+
+
+def test_a_trace_is_replayed_as_it_came_and_by_a_rate_in_its_order():
+    rows = (TraceRow(5, 7, 0.0), TraceRow(6, 8, 3.5))
+    replayed = plan(profile(trace=rows, requests=2, concurrency=None), vocab_size=999)
+    assert [(len(r.prompt_token_ids), r.output_tokens, r.due_s) for r in replayed] == [
+        (5, 7, 0.0),
+        (6, 8, 3.5),
+    ]
+    again = plan(profile(trace=rows, requests=4), vocab_size=999)
+    assert [request.output_tokens for request in again] == [7, 8, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"turns": 0}, "turns is 0"),
+        ({"prefix_groups": 0}, "prefix_groups is 0"),
+        ({"prefix_tokens": -1}, "prefix_tokens is -1"),
+        ({"think_s": -0.5}, "think_s is -0.5"),
+        ({"concurrency": None, "trace": (TraceRow(1, 1),)}, "no column of times"),
+        ({"concurrency": None, "trace": (TraceRow(1, 1, 0.0),)}, "has 1 requests"),
+    ],
+)
+def test_what_cannot_be_planned_is_named(fields, said):
+    with pytest.raises(UsageError, match=said):
+        profile(**fields)
