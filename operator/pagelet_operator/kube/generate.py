@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: the CRD, install.yaml, RBAC, the reference page.
+"""Writes what is generated from the code: CRD, install.yaml, rights, parts of the chart, the page.
 
     python -m pagelet_operator.kube.generate [--check]
 
@@ -48,7 +48,25 @@ def files() -> dict[str, str]:
         "manifests/rbac.yaml": _NOTICE + to_yaml([*rbac(), *gateway_rbac()]),
         "manifests/install.yaml": _NOTICE + to_yaml(install()),
         "docs/reference/crd.md": page(),
+        **_chart_files(),
     }
+
+
+def _chart_files() -> dict[str, str]:
+    """Return what the chart's templates take in as it is, so that both ways to install agree."""
+    folder = "charts/pagelet/files"
+    rights = {"operator": rbac(), "gateway": gateway_rbac()}
+    return {
+        f"{folder}/crd-spec.yaml": _NOTICE + to_yaml([crd()["spec"]]),
+        **{
+            f"{folder}/{name}-rights.yaml": _NOTICE + to_yaml([_rules(documents)])
+            for name, documents in rights.items()
+        },
+    }
+
+
+def _rules(documents: list[dict[str, Any]]) -> Any:
+    return next(found["rules"] for found in documents if found["kind"] == "ClusterRole")
 
 
 def stale(root: Path) -> list[str]:

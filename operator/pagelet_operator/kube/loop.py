@@ -141,6 +141,7 @@ class Controller:
         if after != before:
             await self._report(live, before, after, now)
         if trouble is not None:
+            self._metrics.show(ref, after)
             if wake_at is not None:  # A deadline passes in trouble, too.
                 self.queue.add(ref, max(MIN_WAKE_S, wake_at - now))
             raise IncompleteError(trouble)

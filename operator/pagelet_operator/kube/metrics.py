@@ -10,6 +10,7 @@ from pagelet_operator.core.rollout import Phase
 
 _RESOURCE = ("namespace", "name")
 _ROLES = ("stable", "canary")
+_VERDICTS = ("Pass", "Fail", "Inconclusive", "Error")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 
 
@@ -45,6 +46,21 @@ class Metrics:
             "pagelet_operator_phase", "1 for the phase a rollout is in.",
             (*_RESOURCE, "phase"), registry=registry,
         )  # fmt: skip
+        self._revision = Gauge(
+            "pagelet_operator_revision_info",
+            "Always 1; labels give the revision that has a role, and the name clients send.",
+            (*_RESOURCE, "model", "role", "revision"), registry=registry,
+        )  # fmt: skip
+        self._verdict = Gauge(
+            "pagelet_operator_verdict",
+            "1 for what the last look at the canary in its current step said.",
+            (*_RESOURCE, "verdict"), registry=registry,
+        )  # fmt: skip
+        self._condition = Gauge(
+            "pagelet_operator_condition",
+            "Always 1; labels give a condition's status and reason as they are now.",
+            (*_RESOURCE, "condition", "status", "reason"), registry=registry,
+        )  # fmt: skip
 
     def exposition(self) -> bytes:
         """Return all series in Prometheus' text format."""
@@ -55,15 +71,29 @@ class Metrics:
         self, ref: ModelRef, status: Mapping[str, Any], seconds: float, now: float
     ) -> None:
         """Count a reconcile that ended with this status."""
-        key = (ref.namespace, ref.name)
         self._seconds.observe(seconds)
-        self._success.labels(*key).set(now)
+        self._success.labels(ref.namespace, ref.name).set(now)
+        self.show(ref, status)
+
+    def show(self, ref: ModelRef, status: Mapping[str, Any]) -> None:
+        """Say what the status says, whether or not everything could be done."""
+        key = (ref.namespace, ref.name)
+        rollout = status.get("rollout") or {}
         for role in _ROLES:
             weight = (status.get(role) or {}).get("weight", 0)
             self._weight.labels(*key, role).set(weight)
-        phase = (status.get("rollout") or {}).get("phase")
         for item in Phase:
-            self._phase.labels(*key, item.value).set(int(item.value == phase))
+            self._phase.labels(*key, item.value).set(int(item.value == rollout.get("phase")))
+        assessed = (rollout.get("assessment") or {}).get("verdict")
+        for verdict in _VERDICTS:
+            self._verdict.labels(*key, verdict).set(int(verdict == assessed))
+        self._drop(ref, self._revision, self._condition)
+        model = (status.get("traffic") or {}).get("name", ref.name)
+        for role in _ROLES:
+            if revision := (status.get(role) or {}).get("revision"):
+                self._revision.labels(*key, model, role, revision).set(1)
+        for found in status.get("conditions") or ():
+            self._condition.labels(*key, found["type"], found["status"], found["reason"]).set(1)
 
     def failed(self, kind: str) -> None:
         """Count a reconcile that did not end: Unavailable, Conflict or Bug."""
@@ -79,7 +109,10 @@ class Metrics:
 
     def forget(self, ref: ModelRef) -> None:
         """Drop the series of a resource that is gone."""
-        key = (ref.namespace, ref.name)
-        self._success.remove_by_labels(dict(zip(_RESOURCE, key, strict=True)))
-        self._weight.remove_by_labels(dict(zip(_RESOURCE, key, strict=True)))
-        self._phase.remove_by_labels(dict(zip(_RESOURCE, key, strict=True)))
+        self._drop(ref, self._success, self._weight, self._phase)
+        self._drop(ref, self._revision, self._verdict, self._condition)
+
+    @staticmethod
+    def _drop(ref: ModelRef, *families: Gauge) -> None:
+        for family in families:
+            family.remove_by_labels({"namespace": ref.namespace, "name": ref.name})

@@ -42,6 +42,43 @@ def test_a_resource_that_is_gone_has_no_series() -> None:
     assert not any('name="chat"' in line for line in lines(metrics))
 
 
+def test_roles_verdict_and_conditions_are_as_the_status_says_now() -> None:
+    metrics = Metrics()
+    condition = {"type": "Stalled", "status": "False", "reason": "NotStalled"}
+    status = {
+        "traffic": {"name": "org/chat"},
+        "stable": {"weight": 75, "revision": "chat-1"},
+        "canary": {"weight": 25, "revision": "chat-2"},
+        "rollout": {"phase": "Progressing", "assessment": {"verdict": "Inconclusive"}},
+        "conditions": [condition],
+    }
+    where = 'name="chat",namespace="models"'
+    metrics.succeeded(REF, status, 0.2, 1000.0)
+    canary = (
+        'pagelet_operator_revision_info{model="org/chat",name="chat",namespace="models",'
+        'revision="chat-2",role="canary"} 1.0'
+    )
+    stalled = 'pagelet_operator_condition{condition="Stalled",name="chat",namespace="models"'
+    assert canary in lines(metrics)
+    assert f'pagelet_operator_verdict{{{where},verdict="Inconclusive"}} 1.0' in lines(metrics)
+    assert f'{stalled},reason="NotStalled",status="False"}} 1.0' in lines(metrics)
+
+    withdrawn = {**condition, "status": "True", "reason": "AnalysisFailed"}
+    metrics.show(REF, {"stable": status["stable"], "conditions": [withdrawn]})
+    found = lines(metrics)
+    assert not any("chat-2" in line or "NotStalled" in line for line in found)
+    assert f'{stalled},reason="AnalysisFailed",status="True"}} 1.0' in found
+    assert f'pagelet_operator_verdict{{{where},verdict="Inconclusive"}} 0.0' in found
+
+
+def test_a_refused_resource_shows_its_conditions_alone() -> None:
+    metrics = Metrics()
+    refused = {"type": "Accepted", "status": "False", "reason": "Invalid"}
+    metrics.succeeded(REF, {"conditions": [refused], "canary": None}, 0.2, 1000.0)
+    assert any('reason="Invalid",status="False"' in line for line in lines(metrics))
+    assert not any(line.startswith("pagelet_operator_revision_info{") for line in lines(metrics))
+
+
 def test_errors_writes_and_the_queue_are_counted() -> None:
     metrics = Metrics()
     metrics.failed("Conflict")
