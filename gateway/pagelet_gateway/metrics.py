@@ -18,6 +18,7 @@ from prometheus_client import (
 )
 
 from pagelet_gateway.circuits import CircuitStates
+from pagelet_gateway.crowds import Crowds
 from pagelet_gateway.fast_histogram import FastHistogram
 from pagelet_gateway.shares import ObservedShares
 
@@ -85,8 +86,8 @@ class Metrics:
         )
         self.itl = FastHistogram(
             "pagelet_gateway_inter_token_latency_seconds",
-            "Gap between reads that brought events after the first token; events that arrive "
-            "together count once.",
+            "Gap between the events of an answer, from its first token on; events that arrive "
+            "together have none between them.",
             by_revision,
             ITL_BUCKETS_S,
         )
@@ -145,6 +146,8 @@ class Metrics:
         self.registry.register(self.shares)
         self.circuits = CircuitStates()
         self.registry.register(self.circuits)
+        self.crowds = Crowds()
+        self.registry.register(self.crowds)
         self._routes: set[tuple[str, str]] = set()
         self._labelled: set[tuple[str, str]] = set()
         self._flying: defaultdict[tuple[str, str], int] = defaultdict(int)

@@ -38,6 +38,7 @@ class Picker:
         even_avoided: bool = False,
         policy: Policy = Policy.LEAST_QUEUE,
         prefix: Chain = (),
+        full: Collection[str] = (),
     ) -> str | None:
         """Choose an endpoint; among equals the longest unused.
 
@@ -50,6 +51,7 @@ class Picker:
             policy: How to choose among those that are left.
             prefix: The prompt's beginning, for PrefixAware; a prompt without a whole block
                 goes where the load is least.
+            full: Endpoints to pass over while another is left.
 
         Returns:
             None when no endpoint is left.
@@ -60,6 +62,7 @@ class Picker:
             for url in peers
             if url not in tried and (even_avoided or not self.is_avoided(url, now))
         ]
+        left = [url for url in left if url not in full] or left
         held = self._ramp.held_back(peers, now)
         left = [url for url in left if url not in held] or left
         if len(left) < 2:

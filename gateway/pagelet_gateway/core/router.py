@@ -13,6 +13,7 @@ from pagelet_gateway.core.fallback import Link
 from pagelet_gateway.core.guard import Guard, Key, external_key
 from pagelet_gateway.core.liveness import Liveness
 from pagelet_gateway.core.picker import Picker
+from pagelet_gateway.core.pressure import Pressure, Sample
 from pagelet_gateway.core.retry import AVOID_S, Failure
 from pagelet_gateway.core.route_table import ModelRoute, Revision, Role, RouteTable
 from pagelet_gateway.core.split import Dealer, by_key
@@ -53,6 +54,7 @@ class Router:
         self._chains: dict[str, fallback.Chain] = {}
         self._dealers: dict[str, Dealer] = {}
         self._picker = Picker()
+        self._pressures: dict[str, Pressure] = {}
 
     def apply(self, table: RouteTable) -> None:
         """Obey `table` from the next choice on.
@@ -78,6 +80,8 @@ class Router:
         }
         self._picker.keep_only(urls)
         self.liveness.keep_only(urls)
+        for url in [url for url in self._pressures if url not in urls]:
+            del self._pressures[url]
 
     def assign(self, model: str, key: str | None) -> str | None:
         """Choose the revision of a new request; None when no revision has a share.
@@ -184,7 +188,41 @@ class Router:
             even_avoided=desperate,
             policy=route.routing.policy,
             prefix=prefix,
+            full=[url for url in revision.endpoints if self.is_full(url, now)],
         )
+
+    def is_full(self, url: str, now: float) -> bool:
+        """Whether an endpoint has as many requests of this gateway as are answered in time."""
+        pressure = self._pressures.get(url)
+        limit = pressure.limit(now) if pressure else None
+        return limit is not None and self._picker.in_flight(url) >= limit
+
+    def found_full(self, target: Target, now: float) -> None:
+        """Learn that a request has to wait for `target`."""
+        self._pressure(target.url).met(now)
+
+    def in_flight(self, url: str) -> int:
+        """Requests of this gateway begun at an endpoint and not ended."""
+        return self._picker.in_flight(url)
+
+    def limits(self, now: float) -> dict[Key, int]:
+        """The limits that hold now, by model and revision: the sum over its endpoints."""
+        found: dict[Key, int] = {}
+        for route in self.table.models.values() if self.table else ():
+            for revision in route.revisions:
+                known = (self._pressures.get(url) for url in revision.endpoints)
+                limits = [limit for each in known if each and (limit := each.limit(now))]
+                if limits:
+                    found[route.name, revision.name] = sum(limits)
+        return found
+
+    def saw(self, target: Target, sample: Sample, now: float) -> None:
+        """Learn how long a request waited for its answer to begin."""
+        if target.revision:
+            self._pressure(target.url).saw(sample, now)
+
+    def _pressure(self, url: str) -> Pressure:
+        return self._pressures.setdefault(url, Pressure())
 
     def begin(self, target: Target, prefix: Chain = ()) -> None:
         """Count `target` as in flight until `end`; `prefix` is what it will have computed."""
@@ -206,6 +244,7 @@ class Router:
     def loaded(self, url: str, *, waiting: int, running: int, now: float) -> None:
         """Take what the engine at `url` says of its queue."""
         self._picker.loads.report(url, waiting=waiting, running=running, now=now)
+        self._pressure(url).told(waiting=waiting, running=running, now=now)
 
 
 def _weights(route: ModelRoute) -> dict[str, int]:

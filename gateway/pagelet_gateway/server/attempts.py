@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from functools import partial
 
 import structlog
 
@@ -12,9 +11,11 @@ from pagelet_gateway.core.router import Router, Target
 from pagelet_gateway.live_table import LiveTable
 from pagelet_gateway.metrics import FALLBACK, Metrics
 from pagelet_gateway.server.call import Call
+from pagelet_gateway.server.crowd import Crowd
 from pagelet_gateway.server.giving_up import check_hops, give_up
 from pagelet_gateway.server.itinerary import Itinerary
 from pagelet_gateway.server.sender import Sender
+from pagelet_gateway.server.stopwatch import Stopwatch
 from pagelet_gateway.server.upstream import Answer, AttemptError
 from pagelet_gateway.server.verdicts import Verdicts
 
@@ -42,6 +43,8 @@ class Attempts:
         self._metrics = metrics
         self._itinerary = Itinerary(router, config.max_attempts)
         self._budget = RetryBudget()
+        self._crowd = Crowd(router)
+        metrics.crowds.watch(router.limits, self._crowd.lengths)
 
     async def open(self, call: Call) -> Answer:
         """Try endpoints and fallbacks until one answers; the caller must `close` the answer.
@@ -55,9 +58,7 @@ class Attempts:
         check_hops(call)
         self._budget.deposit()
         call.verdicts = Verdicts(self._router.guard)
-        target = self._itinerary.first(call, call.started_at)
-        if target is not None and target.link is not None:
-            self._metrics.fell_back(call.model, target.link.name, "unavailable")
+        target = await self._first_target(call)
         try:
             while target is not None:
                 try:
@@ -75,7 +76,27 @@ class Attempts:
         """Let go of an answer that `open` returned, read to its end or not."""
         answer.close()
         assert call.target is not None
-        self._router.end(call.target)
+        if call.stopwatch is not None:
+            call.stopwatch.end()
+        self._end(call.target)
+
+    def _end(self, target: Target) -> None:
+        self._router.end(target)
+        self._crowd.make_room(target.key)
+
+    async def _first_target(self, call: Call) -> Target | None:
+        """Choose where a call goes first; where its engines have enough, wait or go around."""
+        target, reason = self._itinerary.first(call, call.started_at), "unavailable"
+        if target is not None and target.link is None and self._crowd.is_in_front_of(target):
+            around = self._itinerary.around(call, time.monotonic())
+            if around is None:
+                return await self._crowd.place_for(
+                    call, target, lambda: self._itinerary.first(call, time.monotonic())
+                )
+            target, reason = around, Failure.BUSY
+        if target is not None and target.link is not None:
+            self._metrics.fell_back(call.model, target.link.name, reason)
+        return target
 
     def judge(self, call: Call) -> None:
         """Tell the circuits how a call ended."""
@@ -93,16 +114,24 @@ class Attempts:
         assert call.verdicts is not None
         call.verdicts.begin(target, now, call.deadline)
         self._router.begin(target, call.prefix)
+        call.stopwatch = stopwatch = Stopwatch(call, target, self._router)
         try:
             answer = await self._send_patiently(call, target)
-        except BaseException:
-            self._router.end(target)
+        except BaseException as error:
+            stopwatch.end(was_too_slow=_is_slow(error))
+            self._end(target)
             raise
         answered_at = time.monotonic()
         call.verdicts.answered(answered_at)
         self._router.answered(target)
+        stopwatch.answered(answer, answered_at)
         self._hear(target.url)
-        answer.on_part = partial(self._hear, target.url)
+
+        def on_part() -> None:
+            self._hear(target.url)
+            stopwatch.heard()
+
+        answer.on_part = on_part
         if answer.is_event_stream and target.revision:
             self._router.guard.saw_first_token(
                 target.key, target.url, answered_at - now, answered_at
@@ -213,6 +242,10 @@ class Attempts:
             max_attempts=limit,
             budget=self._budget,
         )
+
+
+def _is_slow(error: BaseException) -> bool:
+    return isinstance(error, AttemptError) and error.failure is Failure.SLOW
 
 
 def _was_late(error: AttemptError) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pagelet_gateway.core.affinity import Chain
 from pagelet_gateway.core.retry import Failure
@@ -16,6 +17,9 @@ from pagelet_gateway.server.sse import EventGate
 from pagelet_gateway.server.upstream import Answer
 from pagelet_gateway.server.usage import Usage
 from pagelet_gateway.server.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from pagelet_gateway.server.stopwatch import Stopwatch
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -59,6 +63,8 @@ class Call:
     spare: tuple[Target, Answer] | None = None
     """An engine's own error, open, for when nobody has a better answer."""
     verdicts: Verdicts | None = None
+    stopwatch: "Stopwatch | None" = None
+    """Measures the current attempt."""
     is_engine_to_blame: bool = False
     """Whether the answer broke off because of the engine."""
     had_news: bool = False

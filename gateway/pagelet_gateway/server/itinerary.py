@@ -28,6 +28,12 @@ class Itinerary:
             or self._own(call, now, even_avoided=True)
         )
 
+    def around(self, call: Call, now: float) -> Target | None:
+        """Where a request goes whose own endpoints have enough; None if only they are left."""
+        found = self._fallback(call, now)
+        is_full = found is not None and self._router.is_full(found.url, now)
+        return None if is_full else found
+
     def next(self, call: Call, last: Target, failure: Failure, now: float) -> Target | None:
         """Where a request goes after `last` failed.
 

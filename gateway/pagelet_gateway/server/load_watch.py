@@ -1,7 +1,8 @@
-"""Asks engines how busy they are, a few times a second, wherever there is a choice to make.
+"""Asks engines how busy they are, a few times a second.
 
-Endpoints that are alone in their revision are not asked. One that gives no usable answer is
-asked less often; routing then goes by what this gateway itself has in flight (`core.load`).
+Routing goes by it where there is a choice (`core.load`), and overload is told from long answers
+(`core.pressure`). One that gives no usable answer is asked less often; then what this gateway
+itself has in flight, and how long answers take, have to do.
 """
 
 import asyncio
@@ -71,14 +72,13 @@ class LoadWatch:
                 task.add_done_callback(partial(self._forget, url))
 
     def _wanted(self) -> dict[str, str | None]:
-        """Endpoints that compete for requests, with the key their engines ask for."""
+        """Endpoints of revisions with a share, with the key their engines ask for."""
         table = self.router.table
         models = table.models.values() if table else ()
         wanted = {
             url: route.gateway_key
             for route in models
             for revision in route.serving
-            if len(revision.endpoints) > 1
             for url in revision.endpoints
         }
         urls = list(wanted)

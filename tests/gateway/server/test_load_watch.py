@@ -66,7 +66,7 @@ async def test_requests_go_where_engines_say_that_nobody_waits(gateway, session)
         assert (len(asked(busy, PATH)), len(asked(free, PATH))) == (0, 10)
 
 
-async def test_who_is_alone_is_not_asked(session):
+async def test_all_with_a_share_are_asked_and_no_others(session):
     async with (
         Upstream(sees_metrics=True, script=reports(0)) as alone,
         Upstream(sees_metrics=True, script=reports(0)) as one,
@@ -76,13 +76,15 @@ async def test_who_is_alone_is_not_asked(session):
         router.apply(
             parse(
                 table(
-                    model("solo", {"s-1": (100, [alone.url]), "s-2": (0, [one.url, two.url])}),
-                    model("duo", {"d-1": (100, [one.url, two.url])}),
+                    model("solo", {"s-1": (100, [alone.url]), "s-2": (0, [two.url])}),
+                    model("duo", {"d-1": (100, [one.url])}),
                 )
             )
         )
         await watching(router, session, lambda m: count(m, "ok") >= 6)
-        assert alone.received == []
+        assert alone.received
+        assert one.received
+        assert two.received == []
 
 
 async def test_engines_are_shown_the_gateways_key(session):
