@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pagelet_gateway.core.route_table import ModelRoute, Revision, Role
+from pagelet_gateway.core.split import Dealer
 
 MAX_COPIES = 8
 """Copies in flight per model and gateway. A canary too slow for its copies gets fewer of them,
@@ -28,16 +29,17 @@ def mirrored_to(route: ModelRoute, revision: str) -> Revision | None:
 class MirrorDealer:
     """Deals one model's copies, exactly by percent: never one away from the share."""
 
-    _owed_percent: int = 0
+    _percent: int = 0
+    _turns: Dealer | None = None
     _copies: int = field(default=0)
 
     def deal(self, percent: int) -> bool:
         """Count one request; whether it is copied."""
-        self._owed_percent += percent
-        if self._owed_percent < 100:
-            return False
-        self._owed_percent -= 100
-        return True
+        if percent != self._percent:
+            shares = {"copy": percent, "none": 100 - percent}
+            self._turns = Dealer({name: share for name, share in shares.items() if share})
+            self._percent = percent
+        return self._turns is not None and self._turns.deal() == "copy"
 
     def begin(self) -> bool:
         """Take a place for a copy until `end`; False when all are taken."""

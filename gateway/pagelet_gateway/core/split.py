@@ -6,8 +6,9 @@ replica agrees without talking to the others. `conversation` says what the key i
 """
 
 import hashlib
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pagelet_gateway.core.route_table import Stickiness
@@ -19,39 +20,69 @@ class Dealer:
 
     After any number of requests every revision is less than one request away from its exact
     share; after each full round (as many requests as the weights sum to, or a divisor of
-    that) it is on it. Earliest deadline first among those whose turn has come.
-
-    Source: R. Tijdeman, "The chairman assignment problem", Discrete Mathematics 32 (1980).
-    Plain smooth round robin is simpler, but strays by more than one with many revisions.
+    that) it is on it. Within these bounds the turns of two revisions are drawn: with a fixed
+    step, traffic with a rhythm of its own (every fourth request is streamed, every tenth comes
+    from one tool) would give a canary nothing but one kind of request.
     """
 
     weights: Mapping[str, int]
     """By revision name; positive integers."""
 
-    _credit: dict[str, int] = field(init=False)
-    """Requests owed, in units of 1 / (round * scale); sums to 0 between requests."""
+    _turns: Iterator[str] = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.weights
         assert all(weight > 0 for weight in self.weights.values())
-        self._credit = dict.fromkeys(self.weights, 0)
+        self._turns = (_drawn if len(self.weights) == 2 else _earliest_deadline)(self.weights)
 
     def deal(self) -> str:
         """Choose the revision of the next request. O(number of revisions)."""
-        if len(self.weights) == 1:
-            return next(iter(self.weights))
-        scale = 2 * len(self.weights) - 2
-        round_size = sum(self.weights.values())
+        return next(self._turns)
+
+
+def _drawn(weights: Mapping[str, int]) -> Iterator[str]:
+    """Deal to two: each turn of the lighter one lies anywhere among those that keep the bounds.
+
+    Its turn j may be any n with floor(j * round / weight) <= n < ceil((j + 1) * round / weight),
+    counting both from 0; one turn that two j could have goes to the first that draws it.
+    """
+    (light, weight), (heavy, other) = sorted(weights.items(), key=lambda item: (item[1], item[0]))
+    divisor = math.gcd(weight, other)
+    weight, round_size = weight // divisor, (weight + other) // divisor
+    for number in itertools.count():
+        free = 0
+        for j in range(weight):
+            first = max(free, j * round_size // weight)
+            end = -(-(j + 1) * round_size // weight)
+            turn = first + int(_uniform(light, f"{number}/{j}") * (end - first))
+            yield from itertools.repeat(heavy, turn - free)
+            yield light
+            free = turn + 1
+        yield from itertools.repeat(heavy, round_size - free)
+
+
+def _earliest_deadline(weights: Mapping[str, int]) -> Iterator[str]:
+    """Deal to any number: the earliest deadline first among those whose turn has come.
+
+    Source: R. Tijdeman, "The chairman assignment problem", Discrete Mathematics 32 (1980).
+    Plain smooth round robin is simpler, but strays by more than one with many revisions.
+    """
+    if len(weights) == 1:
+        yield from itertools.repeat(next(iter(weights)))
+    credit = dict.fromkeys(weights, 0)  # in units of 1 / (round * scale); sums to 0 between turns
+    scale = 2 * len(weights) - 2
+    round_size = sum(weights.values())
+    while True:
         chosen, chosen_deadline = "", math.inf
-        for name, weight in self.weights.items():
-            self._credit[name] += weight * scale
-            slack = round_size * (scale - 1) - self._credit[name]
+        for name, weight in weights.items():
+            credit[name] += weight * scale
+            slack = round_size * (scale - 1) - credit[name]
             deadline = -(-slack // (weight * scale))
-            if self._credit[name] >= round_size and deadline < chosen_deadline:
+            if credit[name] >= round_size and deadline < chosen_deadline:
                 chosen, chosen_deadline = name, deadline
         assert chosen, "the credits sum to a whole request, so one revision is eligible"
-        self._credit[chosen] -= round_size * scale
-        return chosen
+        credit[chosen] -= round_size * scale
+        yield chosen
 
 
 def conversation(

@@ -91,21 +91,24 @@ async def _relay_events(call: Call, answer: Answer, metrics: Metrics) -> None:
     last_at = 0.0
     part = answer.first
     while part:
-        before = gate.num_events
+        before = gate.num_token_events
         try:
             ready = gate.feed(part)
         except OversizedEventError:
             raise CutError("oversized_event", "The engine sent an oversized event.") from None
         if ready:
             await call.exchange.send(ready)
-        if gate.has_token and gate.num_events > before:
+        if together := gate.num_token_events - before:
             now = time.monotonic()
             if not last_at:
                 ttft_s = now - call.started_at
                 call.ttft_s = ttft_s
                 metrics.ttft.labels(call.model, call.revision).observe(ttft_s)
-            elif not (gate.is_done and gate.num_events == before + 1):
+            else:
                 observe_itl(now - last_at)
+            if together > 1:
+                # What comes together leaves together: no time lies between its tokens.
+                observe_itl(0.0, together - 1)
             last_at = now
         part = await answer.read()
     await _finish_events(call, gate)

@@ -54,6 +54,7 @@ class EventGate:
 
     Attributes:
         num_events: Data events passed on, `[DONE]` included.
+        num_token_events: Those from the first with generated text on, without `[DONE]`.
         has_token: Whether an event carried generated text.
         is_done: Whether `[DONE]` was passed on.
         has_error: Whether an error event was passed on.
@@ -68,12 +69,14 @@ class EventGate:
         "has_token",
         "is_done",
         "num_events",
+        "num_token_events",
         "prompt_tokens",
         "usage",
     )
 
     def __init__(self) -> None:
         self.num_events = 0
+        self.num_token_events = 0
         self.has_token = False
         self.is_done = False
         self.has_error = False
@@ -118,8 +121,10 @@ class EventGate:
         ):
             return False
         self.num_events += num_events
+        self.num_token_events += num_events
         if chunk.endswith(_DONE_ENDINGS) or chunk in _DONE_EVENTS:
             self.is_done = True
+            self.num_token_events -= 1
             self.usage = self.usage or usage_in(chunk)
         return True
 
@@ -162,6 +167,7 @@ class EventGate:
             self.usage = usage_in(payload) or self.usage
         if not self.has_token or b'"error"' in payload:
             self._inspect(payload)
+        self.num_token_events += self.has_token
 
     def _inspect(self, payload: bytes) -> None:
         try:

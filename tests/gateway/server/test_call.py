@@ -76,3 +76,21 @@ async def test_what_is_not_told_or_was_refused_has_no_length(gateway, session):
             gateway.apply(model(name, {f"{name}-1": (100, [engine.url])}))
             await post(session, gateway.url + PATH, {"model": name})
             assert await settled(gateway, session, name, 1) == []
+
+
+async def test_every_token_after_the_first_has_a_time_whatever_comes_together(gateway, session):
+    async def three_pieces(wire: Wire) -> None:
+        await wire.start_stream()
+        await wire.part(event("a") + event("b") + event("c"))
+        await wire.part(event("d"))
+        await wire.part(event("e") + event("f"))
+        await wire.end_stream()
+
+    async with Upstream(three_pieces) as engine:
+        gateway.apply(model("pieces", {"pieces-1": (100, [engine.url])}))
+        await post(session, gateway.url + PATH, {"model": "pieces", "stream": True})
+        await settled(gateway, session, "pieces", 1)
+    async with session.get(gateway.url + "/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    times = [line for line in lines if 'model="pieces"' in line and "_inter_token_latency_seconds_bucket" in line]
+    assert counted(times, "pagelet_gateway", "+Inf") == 5

@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import json
 from typing import Any
@@ -40,6 +41,7 @@ pieces = st.sampled_from(
 def state(gate: EventGate) -> dict[str, Any]:
     return {
         "events": gate.num_events,
+        "token_events": gate.num_token_events,
         "token": gate.has_token,
         "done": gate.is_done,
         "error": gate.has_error,
@@ -48,7 +50,8 @@ def state(gate: EventGate) -> dict[str, Any]:
 
 def reference(stream: bytes) -> dict[str, Any]:
     """Line by line, as the specification has it; obviously right and slow."""
-    seen: dict[str, Any] = {"events": 0, "token": False, "done": False, "error": False}
+    seen: dict[str, Any] = dict.fromkeys(("token", "done", "error"), False)
+    seen |= {"events": 0, "token_events": 0}
     data: list[bytes] = []
     for line in stream.splitlines():
         if line[:5] == b"data:":
@@ -58,13 +61,12 @@ def reference(stream: bytes) -> dict[str, Any]:
         payload, data = b"\n".join(data), []
         seen["events"] += 1
         seen["done"] |= payload == b"[DONE]"
-        try:
+        with contextlib.suppress(ValueError):
             content = json.loads(payload)
-        except ValueError:
-            continue
-        seen["error"] |= "error" in content
-        for choice in content.get("choices", []):
-            seen["token"] |= bool(choice.get("text") or choice.get("delta", {}).get("content"))
+            seen["error"] |= "error" in content
+            for choice in content.get("choices", []):
+                seen["token"] |= bool(choice.get("text") or choice.get("delta", {}).get("content"))
+        seen["token_events"] += seen["token"] and payload != b"[DONE]"
     return seen
 
 
