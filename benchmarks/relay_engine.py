@@ -24,10 +24,10 @@ STAMP_DIGITS = 17
 _EVENT = (
     b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1,'
     b'"model":"m","choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}],'
-    b'"stamp":%017.6f}\n\n'
+    b'"stamp":%17.6f}\n\n'
 )
 EVENT = b"%x\r\n%b\r\n" % (len(_EVENT % 0.0), _EVENT)
-"""A chat chunk of usual size in its frame, with a place for the time it was due."""
+"""A chat chunk of usual size in its frame, with the time it was due in a place of fixed width."""
 
 LAST = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 _USAGE = b': pagelet-usage {"usage":{"prompt_tokens":20,"completion_tokens":%d}}\n\n'
