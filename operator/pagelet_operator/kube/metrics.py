@@ -10,6 +10,7 @@ from pagelet_operator.core.rollout import Phase
 
 _RESOURCE = ("namespace", "name")
 _ROLES = ("stable", "canary")
+_TROUBLES = ("Unavailable", "Conflict", "Bug")
 _VERDICTS = ("Pass", "Fail", "Inconclusive", "Error")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 
@@ -28,6 +29,8 @@ class Metrics:
             "pagelet_operator_reconcile_errors", "Reconciles that ended early, by kind of reason.",
             ("kind",), registry=registry,
         )  # fmt: skip
+        for kind in _TROUBLES:
+            self._errors.labels(kind)  # from 0, so that the first one shows as an increase
         self._writes = Counter(
             "pagelet_operator_writes", "Writes sent to the API server.", registry=registry
         )
