@@ -4,7 +4,7 @@ Three worlds implement these: `kube` (a cluster), `local` (processes on this mac
 `testing` (memory). One contract suite runs against all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,18 @@ class Telemetry(Protocol):
             model: Whose revisions.
             fleet: What the world shows of them, for sources that ask the replicas themselves.
             since: When the window should begin.
+
+        Raises:
+            TelemetryError: The source does not answer.
+        """
+        ...
+
+    async def pieces(
+        self, model: Model, fleet: Fleet, revision: str, since: float
+    ) -> Sequence[Window]:
+        """Return what was measured of one revision from `since` on, in pieces of time, in order.
+
+        As short as the source can tell apart, down to one piece; none where nothing was measured.
 
         Raises:
             TelemetryError: The source does not answer.

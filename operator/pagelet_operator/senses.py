@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pagelet_operator.core.analysis import Baseline, Judgement, judge, unmeasured
+from pagelet_operator.core.calm import SPAN_S as CALM_SPAN_S
+from pagelet_operator.core.calm import calm
 from pagelet_operator.core.demand import SPAN_S, needed_replicas, places_of
 from pagelet_operator.core.gates import GateKind
 from pagelet_operator.core.gating import latest
@@ -16,6 +18,10 @@ from pagelet_operator.core.rollout import Command, Observations, RolloutState, l
 from pagelet_operator.core.window import Profile, Window
 from pagelet_operator.gate_keeping import look_at_gates
 from pagelet_operator.ports import Gates, Telemetry, TelemetryError
+
+BEFORE_S = 1800.0
+"""How far before a canary got all traffic at once its baseline reaches, seconds: nobody else
+answers since. Long enough for an idle model's requests, and for old replicas that ended first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +73,7 @@ async def sense(
     )
     if senses.telemetry is None or due is None or now < due:
         return seen
-    judgement = await _judgement(senses.telemetry, model, state, fleet)
+    judgement = await _judgement(senses.telemetry, model, state, fleet, now)
     return replace(seen, judgement=judgement, judged_at=now)
 
 
@@ -101,14 +107,22 @@ async def measure(senses: Senses, model: Model, fleet: Fleet, since: float) -> M
 
 
 async def _judgement(
-    telemetry: Telemetry, model: Model, state: RolloutState, fleet: Fleet
+    telemetry: Telemetry, model: Model, state: RolloutState, fleet: Fleet, now: float
 ) -> Judgement:
     policy = model.rollout.analysis
     assert policy is not None, "look_at has no due time without an analysis"
+    stable, began = state.stable or "", state.step_started_at
     try:
-        windows = await telemetry.windows(model, fleet, state.step_started_at)
+        windows = await telemetry.windows(model, fleet, began)
+        canary = windows.get(state.canary or "")
+        if policy.baseline is Baseline.FIXED:
+            return judge(policy, canary, stored_profile(state))
+        if state.weight == 100:
+            before = await telemetry.windows(model, fleet, began - BEFORE_S)
+            return judge(policy, canary, before.get(stable))
+        baseline = windows.get(stable)
+        pieces = await telemetry.pieces(model, fleet, stable, now - CALM_SPAN_S)
     except TelemetryError as error:
         return unmeasured(str(error))
-    concurrent = windows.get(state.stable or "")
-    baseline = concurrent if policy.baseline is Baseline.CONCURRENT else stored_profile(state)
-    return judge(policy, windows.get(state.canary or ""), baseline)
+    each = fleet.ready(stable) / max(1, fleet.ready(state.canary))
+    return judge(policy, canary, baseline, calm(pieces, baseline, canary, each))

@@ -10,7 +10,7 @@ from pagelet_operator.core.analysis import AnalysisPolicy, Baseline, Rule, Verdi
 from pagelet_operator.core.gates import Gate, GateKind, GateResult, GateStatus
 from pagelet_operator.core.measure import Metric
 from pagelet_operator.core.rollout import Phase, RolloutState, parse_command
-from pagelet_operator.core.window import Window
+from pagelet_operator.core.window import Histogram, Window
 from pagelet_operator.senses import NO_SENSES, Senses, sense
 
 POLICY = AnalysisPolicy(
@@ -41,7 +41,7 @@ async def test_a_look_that_is_due_judges_the_canary_since_its_step_began(errors,
     figures = Figures({"chat-b": window(1000, errors), "chat-a": window(1000, 0)})
     seen = await seen_at(110.0, figures)
     assert (seen.judgement.verdict, seen.judged_at, seen.canary) == (verdict, 110.0, "chat-b")
-    assert figures.asked == [100.0]
+    assert figures.asked == [100.0, 110.0 - 1800.0]
 
 
 async def test_between_two_looks_nobody_is_asked_and_commands_are_heard():
@@ -60,6 +60,52 @@ async def test_a_world_that_measures_nothing_says_so_and_one_that_does_says_so_a
     blind = await sense(NO_SENSES, the_model(), STATE, FLEET, 110.0)
     assert (blind.measured, blind.judgement) == (False, None)
     assert [(await seen_at(now, Figures())).measured for now in (109.0, 110.0)] == [True, True]
+
+
+class Record(Figures):
+    """Stable's figures minute by minute, and what they sum to."""
+
+    def split(self, found):
+        assert self.asked[-1] == 140.0 - 1800.0
+        calm = Window(since=-60.0, until=0.0, requests=60, itl=gaps(0.02, 6000))
+        return [calm, *(replace(found, since=m * 60.0, until=m * 60.0 + 60.0) for m in range(2))]
+
+
+def gaps(seconds, count):
+    bounds = tuple(0.001 * 1.2**index for index in range(40))
+    at = next(index for index, bound in enumerate(bounds) if seconds <= bound)
+    return Histogram(bounds, tuple(count * (index == at) for index in range(41)))
+
+
+def streams(requests, seconds):
+    itl = gaps(seconds, 100 * requests)
+    ttft = gaps(seconds, requests)
+    return Window(since=100.0, until=140.0, requests=requests, itl=itl, ttft=ttft)
+
+
+async def test_a_canary_that_idles_is_compared_with_a_calm_time_of_stable():
+    """It is as fast as a stable that has twenty times as much to do."""
+    model = the_model(metrics=(Rule(metric=Metric.ITL_P50, change_percent=20.0),))
+    windows = {"chat-a": streams(800, 0.05), "chat-b": streams(40, 0.05)}
+    found = await seen_at(140.0, Record(windows), model)
+    assert found.judgement.verdict is Verdict.FAIL
+    assert "at its calmest" in found.judgement.message
+    busy = {"chat-a": streams(800, 0.05), "chat-b": streams(800, 0.05)}
+    assert (await seen_at(140.0, Record(busy), model)).judgement.verdict is Verdict.PASS
+
+
+async def test_a_canary_with_all_traffic_is_compared_with_stable_before_it():
+    class Past(Figures):
+        async def windows(self, model, fleet, since):
+            found = await super().windows(model, fleet, since)
+            return found if since < 100.0 else {"chat-b": found["chat-b"]}
+
+    model = the_model(metrics=(Rule(metric=Metric.ERROR_RATE, change_percent=1.0),))
+    figures = Past({"chat-a": window(1000, 0), "chat-b": window(1000, 200)})
+    state = replace(STATE, weight=100)
+    seen = await sense(Senses(telemetry=figures), model, state, FLEET, 110.0)
+    assert (seen.judgement.verdict, figures.asked) == (Verdict.FAIL, [100.0, -1700.0])
+    assert (await seen_at(110.0, figures, model)).judgement.verdict is Verdict.INCONCLUSIVE
 
 
 async def test_a_canary_nobody_asked_is_inconclusive():

@@ -1,6 +1,6 @@
 """Telemetry for tests: windows as told, and what was asked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pagelet_operator.core.model import Fleet, Model
 from pagelet_operator.core.window import Window
@@ -19,3 +19,12 @@ class Figures:
         if self.told is None:
             raise TelemetryError("no gateway answers")
         return self.told
+
+    async def pieces(
+        self, model: Model, fleet: Fleet, revision: str, since: float
+    ) -> Sequence[Window]:
+        found = (await self.windows(model, fleet, since)).get(revision)
+        return () if found is None else self.split(found)
+
+    def split(self, found: Window) -> Sequence[Window]:
+        return (found,)

@@ -35,9 +35,15 @@ def a_model(revision: str = "chat-a", **changes: Any) -> Model:
 
 
 def a_fleet(
-    ready: dict[str, int] | None = None, roles: dict[str, Role] | None = None, **failures: str
+    ready: dict[str, int] | None = None,
+    roles: dict[str, Role] | None = None,
+    asked: dict[str, int] | None = None,
+    **failures: str,
 ) -> Fleet:
-    """A fleet whose revisions have this many ready replicas; failures by `chat_a=sentence`."""
+    """A fleet whose revisions have this many ready replicas; failures by `chat_a=sentence`.
+
+    Where it is not said how many were asked for, those that are ready were, and one at least.
+    """
     failed = {name.replace("_", "-"): text for name, text in failures.items()}
     names = {**(ready or {}), **dict.fromkeys(failed, 0)}
     return Fleet(
@@ -45,7 +51,7 @@ def a_fleet(
             name: RevisionFleet(
                 revision=name,
                 template={"model": {"source": f"dummy://{name}"}},
-                replicas=max(1, count),
+                replicas=(asked or {}).get(name, max(1, count)),
                 endpoints=tuple(f"http://{name}-{index}:8000" for index in range(count)),
                 role=(roles or {}).get(name),
                 failure=failed.get(name),

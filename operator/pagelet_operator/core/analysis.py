@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pagelet_operator.core.allowance import Limit, absolute, harm, relative
-from pagelet_operator.core.measure import Estimate, Metric, estimate, shown, stored
+from pagelet_operator.core.measure import QUANTILES, Estimate, Metric, estimate, shown, stored
 from pagelet_operator.core.window import Profile, Window
 
 FAIL_RISK = 0.01
@@ -115,7 +115,10 @@ class Judgement:
 
 
 def judge(
-    policy: AnalysisPolicy, canary: Window | None, baseline: Window | Profile | None
+    policy: AnalysisPolicy,
+    canary: Window | None,
+    baseline: Window | Profile | None,
+    calm: Window | None = None,
 ) -> Judgement:
     """Judge a canary by its window and that of the stable revision over the same time.
 
@@ -123,6 +126,7 @@ def judge(
         policy: What is allowed.
         canary: What was measured of it since its step began; None if nothing was.
         baseline: The same of the stable revision, or a stored profile.
+        calm: What stable's latencies are instead, where the canary idles; see `core.calm`.
     """
     if canary is None:
         return Judgement(
@@ -133,7 +137,12 @@ def judge(
         text = f"{seen} of {policy.min_requests} requests seen"
         return _judgement(canary, Verdict.INCONCLUSIVE, text)
     risk = fail_risk(policy, canary.span_s)
-    metrics = tuple(_judge(rule, canary, baseline, risk) for rule in policy.metrics)
+    metrics = tuple(
+        _judge(rule, canary, calm, risk, " at its calmest")
+        if calm is not None and rule.metric in QUANTILES
+        else _judge(rule, canary, baseline, risk)
+        for rule in policy.metrics
+    )
     failed = [metric.message for metric in metrics if metric.verdict is Verdict.FAIL]
     if failed:
         return _judgement(canary, Verdict.FAIL, "; ".join(failed), metrics)
@@ -172,7 +181,7 @@ def _judgement(
 
 
 def _judge(
-    rule: Rule, canary: Window, baseline: Window | Profile | None, risk: float
+    rule: Rule, canary: Window, baseline: Window | Profile | None, risk: float, when: str = ""
 ) -> MetricJudgement:
     # Two bounds decide a comparison, one of each side, so each gets half of the risk.
     found = estimate(rule.metric, canary, low_risk=risk / 2, high_risk=PASS_RISK)
@@ -188,7 +197,7 @@ def _judge(
     return MetricJudgement(
         metric=rule.metric,
         verdict=verdict,
-        message=f"{rule.metric} {shown(rule.metric, found.value)}, {text}",
+        message=f"{rule.metric} {shown(rule.metric, found.value)}, {text}{when}",
         canary=found.value,
         baseline=stable.value if stable else None,
     )

@@ -1,11 +1,14 @@
 """Where a canary's replicas find room, and how many replicas each revision has meanwhile.
 
-    Surge     stable R       canary R     room for twice as many
+    Surge     stable R       canary c     c follows the canary's share; room for twice as many
     Borrow    stable R - c   canary c     c follows the canary's share, and one at least serves
     InPlace   stable R - c   canary c     as Borrow; none is left where no request needs one
 
 What is lent is never more than the live traffic can spare: a stable revision keeps the replicas
-for its share of the demand, and the canary gets a share only once it has the replicas for it.
+for its share of the demand, and a share goes only to replicas that are ready for it, both ways.
+
+Beside a whole stable revision the canary has as many replicas as give each of them what one of
+stable's gets. With more it would idle, and a canary that idles looks faster than it is.
 """
 
 import math
@@ -73,13 +76,28 @@ def divide(mode: Capacity, replicas: int, demanded: int, weight: int, want: int)
         want: The share it should be able to carry, percent.
     """
     if mode is Capacity.SURGE:
-        return Room(replicas, replicas, replicas)
+        return Room(replicas, alike(max(weight, want), replicas), replicas)
     wish = min(replicas, max(1, math.ceil(replicas * want / 100)))
     kept = _kept(demanded, weight)
     if weight < 100 and not (mode is Capacity.IN_PLACE and demanded == 0):
         kept = max(1, kept)
-    stable = max(kept, replicas - wish)
+    # A canary with more than it should have keeps what that takes, until stable takes it back.
+    stable = max(kept, min(replicas - wish, replicas - carriers(weight, demanded)))
     return Room(stable, replicas - stable, kept)
+
+
+def alike(weight: int, replicas: int) -> int:
+    """Return the canary's replicas beside a whole stable revision: none has more to do than one
+    of stable's, and as few as can be have less.
+    """
+    return replicas if weight >= 50 else max(1, math.ceil(replicas * weight / (100 - weight)))
+
+
+def alike_share(ready: int, replicas: int) -> int:
+    """Return the share, percent, at which this many ready replicas are no busier than stable's."""
+    if ready == 0:
+        return 0
+    return 100 if ready >= replicas else math.floor(100 * ready / (replicas + ready))
 
 
 def _kept(demanded: int, weight: int) -> int:
@@ -97,3 +115,13 @@ def affordable(ready: int, demanded: int) -> int:
     if ready == 0:
         return 0
     return 100 if demanded == 0 else min(100, math.floor(100 * ready / demanded))
+
+
+def taken_back(ready: int, demanded: int) -> int:
+    """Return the share, percent, that this many ready replicas of stable take from a canary.
+
+    Rounded up, so that the canary keeps what its other replicas can carry and not a percent more.
+    """
+    if ready == 0:
+        return 0
+    return 100 if demanded == 0 else min(100, math.ceil(100 * ready / demanded))

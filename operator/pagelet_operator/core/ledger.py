@@ -72,10 +72,12 @@ class Ledger:
 
         It may begin later than asked for; it never reaches further back.
         """
-        entries = [entry for entry in self._logs.get(key, ()) if entry.since >= since]
-        if not entries:
-            return None
-        return _sum(entries)
+        entries = self.entries(key, since)
+        return _sum(entries) if entries else None
+
+    def entries(self, key: Key, since: float) -> list[Window]:
+        """Return the same, entry by entry, in order of time."""
+        return [entry for entry in self._logs.get(key, ()) if entry.since >= since]
 
     def _append(self, key: Key, entry: Window) -> None:
         if _is_empty(entry) and key not in self._logs:

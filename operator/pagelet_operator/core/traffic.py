@@ -4,7 +4,7 @@ The gateway obeys it (docs/reference/route-table.md has schema and example). An 
 derived anew from spec, rollout and fleet at every reconcile, never edited.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pagelet_operator.core.model import Fleet, Model, RevisionPlan, Role
@@ -12,8 +12,12 @@ from pagelet_operator.core.model import Fleet, Model, RevisionPlan, Role
 SCHEMA_VERSION = 1
 
 
-def route(model: Model, revisions: Iterable[RevisionPlan], fleet: Fleet) -> dict[str, Any]:
-    """Return one model's entry: its revisions with weight, role and ready endpoints, its policy."""
+def route(model: Model, revisions: Sequence[RevisionPlan], fleet: Fleet) -> dict[str, Any]:
+    """Return one model's entry: its revisions with weight, role and ready endpoints, its policy.
+
+    What a canary may take holds while stable can take the rest.
+    """
+    relieved = any(r.role is Role.STABLE and fleet.ready(r.revision) for r in revisions)
     return {
         **model.traffic.entry,
         "name": model.served_name,
@@ -22,7 +26,7 @@ def route(model: Model, revisions: Iterable[RevisionPlan], fleet: Fleet) -> dict
         "requestTimeoutSeconds": model.request_timeout_s,
         "revisions": [
             {
-                **(model.traffic.canary if item.role is Role.CANARY else {}),
+                **(model.traffic.canary if item.role is Role.CANARY and relieved else {}),
                 "name": item.revision,
                 "role": item.role.value,
                 "weight": item.weight,

@@ -9,7 +9,7 @@ import asyncio
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -88,6 +88,13 @@ class PrometheusTelemetry:
             for name in fleet.revisions
             if name in counts
         }
+
+    async def pieces(
+        self, model: Model, fleet: Fleet, revision: str, since: float
+    ) -> Sequence[Window]:
+        """See `ports.Telemetry`: all of it in one piece."""
+        found = (await self.windows(model, fleet, since)).get(revision)
+        return () if found is None else (found,)
 
     def queries(self, served_name: str, span_s: float) -> tuple[str, str]:
         """Return the PromQL for the raw samples of a model, and of gateways being there."""

@@ -124,6 +124,21 @@ class Scraper:
 
     async def windows(self, model: Model, fleet: Fleet, since: float) -> Mapping[str, Window]:
         """See `ports.Telemetry`: from memory, without a request."""
+        self._ask(model, fleet)
+        found = {
+            name: self._ledger.window((model.served_name, name), since) for name in fleet.revisions
+        }
+        return {name: window for name, window in found.items() if window is not None}
+
+    async def pieces(
+        self, model: Model, fleet: Fleet, revision: str, since: float
+    ) -> Sequence[Window]:
+        """See `ports.Telemetry`: reading by reading, those of long ago joined."""
+        self._ask(model, fleet)
+        return self._ledger.entries((model.served_name, revision), since)
+
+    def _ask(self, model: Model, fleet: Fleet) -> None:
+        """Have the model's engines read from now on; fail if no gateway was read lately."""
         now = self._clock()
         urls = {url: name for name, seen in fleet.revisions.items() for url in seen.endpoints}
         self._engines[model.ref] = _Engines(

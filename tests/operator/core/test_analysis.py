@@ -151,6 +151,17 @@ def test_a_tail_that_is_not_required_can_fail_but_not_hold_up():
     assert judge(not_held_up, a_window(1000, ttft=2.0), many).verdict is Verdict.FAIL
 
 
+def test_latencies_are_compared_with_the_calm_time_and_rates_with_now() -> None:
+    """A canary that idles and is as fast as a busy stable is slow."""
+    slow, fast = a_window(itl=0.05), a_window(itl=0.02)
+    assert judge(DEFAULT, slow, slow).verdict is Verdict.PASS
+    found = judge(DEFAULT, slow, slow, fast)
+    assert found.verdict is Verdict.FAIL
+    assert "at its calmest" in found.message
+    failing = a_window(errors=200)
+    assert "errorRate" in judge(DEFAULT, failing, fast, failing).message
+
+
 def test_a_fixed_baseline_is_the_profile():
     profile = Profile({Metric.ITL_P95: 0.02, Metric.ERROR_RATE: 0.5})
     policy = of(Metric.ITL_P95, change=20)

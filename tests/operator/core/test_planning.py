@@ -15,13 +15,13 @@ def test_each_revision_keeps_its_own_template():
     }
 
 
-def test_stable_and_canary_get_the_replicas_asked_for_and_a_retired_one_keeps_its_own():
+def test_stable_has_all_its_replicas_the_canary_its_share_and_a_retired_one_keeps_its_own():
     state = RolloutState(phase=Phase.STABLE, stable="chat-a", canary="chat-b")
     outcome = decide(a_model("chat-c", replicas=3), state, a_fleet({"chat-a": 1, "chat-b": 2}), 0.0)
     planned = {item.revision: (item.role, item.replicas) for item in outcome.plan.revisions}
     assert planned == {
         "chat-a": (Role.STABLE, 3),
-        "chat-c": (Role.CANARY, 3),
+        "chat-c": (Role.CANARY, 1),
         "chat-b": (Role.RETIRED, 2),
     }
 

@@ -64,6 +64,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.obeyed = False
         self.judged: Verdict | None = None
         self.let_through: set[str] = set()
+        self.taken_back = False
         self.decision: Decision | None = None
 
     @initialize(
@@ -90,7 +91,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     def fleet(self) -> Fleet:
         failures = {n.replace("-", "_"): "broken" for n in self.broken & set(self.ready)}
-        fleet = a_fleet(self.ready, self.roles, **failures)
+        fleet = a_fleet(self.ready, self.roles, self.planned, **failures)
         return Fleet(
             {
                 name: replace(item, short="Insufficient nvidia.com/gpu")
@@ -116,6 +117,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     def reconcile(self) -> None:
         self.before = self.state
+        self.taken_back &= self.state.canary is not None
         self.seen, self.sensed = self.fleet(), self.observations()
         self.model_seen = self.model()
         self.outcome = decide(self.model_seen, self.state, self.seen, self.now, self.sensed)
@@ -138,13 +140,21 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @rule()
     def memory_is_lost(self) -> None:
-        served = self.state.stable
+        remembered_before = self.state
+        served, was = self.state.stable, self.decision.weights
         self.state = RolloutState()
         self.reconcile()
-        # One that answers alone is kept, whoever was stable: users cannot wait for memory.
-        alone = served is not None and self.seen.ready(served) == 0
-        assert self.state.stable == served or served is None or alone
-        assert served is None or self.decision.weights[served] > 0
+        assert self.state.stable == served or served is None, "accepted without judgement"
+        answering = [name for name in self.decision.weights if self.seen.ready(name)]
+        if was.get(self.target) == 100 and answering == [self.target]:
+            assert self.decision.weights[self.target] == 100, "it alone answers"
+        if self.target == remembered_before.canary and remembered_before.paused is not None:
+            by_hand = remembered_before.paused.reason == "Paused" and self.command is not None
+            last = by_hand and self.command.kind is CommandKind.PAUSE
+            assert self.state.paused is not None or not last, "what a person paused goes on"
+        if self.state.weight == 100 and self.state.canary is not None:
+            self.let_through.add(self.state.canary)
+            self.taken_back = True
 
     @rule()
     def memory_is_lost_and_so_are_the_marks(self) -> None:
@@ -262,12 +272,16 @@ class RolloutMachine(RuleBasedStateMachine):
     # I3
     @invariant()
     def a_canarys_weight_falls_only_when_it_cannot_carry_it_or_is_withdrawn(self) -> None:
+        """Or when stable, whose place it took before memory was lost, takes its share back."""
         same = self.state.canary is not None and self.state.canary == self.before.canary
         if self.decision is None or not same or self.before.phase not in HAS_TRAFFIC:
             return
         if (self.state.weight or 0) < (self.before.weight or 0):
             ready = self.seen.ready(self.state.canary)
-            assert ready < max(1, ceil(self.demanded() * self.before.weight / 100))
+            spared = self.before.weight - self.state.weight if self.state.weight else 100
+            taken = 100 * self.seen.ready(self.state.stable) / max(1, self.demanded()) + 1
+            lost = ready < max(1, ceil(self.demanded() * self.before.weight / 100))
+            assert lost or (self.taken_back and spared <= taken)
 
     # I4
     @invariant()
@@ -318,11 +332,9 @@ class RolloutMachine(RuleBasedStateMachine):
         advanced = self.state.canary == self.before.canary and self.state.step > self.before.step
         promoting = self.state.phase is Phase.PROMOTING is not self.before.phase
         promoted = self.decision.reason == "Promoted" and self.before.phase is Phase.PROGRESSING
-        if not (advanced or promoting or promoted) or self.policy.strategy is not Strategy.CANARY:
+        if not (advanced or promoting or promoted):
             return
         if self.policy.analysis is None or self.before.phase not in HAS_TRAFFIC:
-            return
-        if self.state.capacity is Capacity.IN_PLACE and self.replicas == 1:
             return
         newest = self.sensed.judgement.verdict if self.sensed.judgement else None
         known = self.before.assessment.verdict if self.before.assessment else None

@@ -18,10 +18,12 @@ def test_what_a_canary_may_take_stands_with_the_canary_alone():
         RevisionPlan(revision=role.value, template={}, role=role, replicas=1, weight=0)
         for role in Role
     ]
-    entry = route(a_model(traffic=policy), plans, a_fleet())
+    entry = route(a_model(traffic=policy), plans, a_fleet({"stable": 1}))
     assert entry["limits"] == {"maxPromptTokens": 9}
     limited = [item["name"] for item in entry["revisions"] if "requestsPerMinute" in item]
     assert limited == ["canary"]
+    alone = route(a_model(traffic=policy), plans, a_fleet({"stable": 0, "canary": 1}))
+    assert not any("requestsPerMinute" in item for item in alone["revisions"]), "who else?"
 
 
 def test_a_policy_cannot_speak_for_the_rollout():

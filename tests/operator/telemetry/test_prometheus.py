@@ -72,6 +72,14 @@ async def test_rises_count_and_resets_count_from_0():
     assert await counted(alive(), requests(*values)) == {"m-1": 14}
 
 
+async def test_what_one_revision_did_comes_in_one_piece():
+    rows = (alive(), requests((900.0, 50), (990.0, 60)))
+    async with answering(*rows) as url, PrometheusTelemetry(url, lambda: NOW) as source:
+        (piece,) = await source.pieces(MODEL, FLEET, "m-1", 800.0)
+        assert piece.requests == 10
+        assert await source.pieces(MODEL, FLEET, "other", 800.0) == ()
+
+
 async def test_a_series_younger_than_its_process_began_at_0():
     late = requests((950.0, 7), (990.0, 9), revision="m-2")
     assert await counted(alive(), requests((900.0, 50), (990.0, 51)), late) == {"m-1": 1, "m-2": 9}

@@ -94,6 +94,20 @@ async def test_what_happened_between_two_readings_is_told_by_revision():
             assert await world.requests(world.now) == {}
 
 
+async def test_pieces_are_the_readings_one_by_one():
+    async with a_source() as gateway:
+        world = World(gateway.url)
+        async with world.scraper:
+            for count in (500, 3, 4):
+                await world.read()
+                gateway.count("m-1", count)
+            await world.read()
+            found = await world.scraper.pieces(world.model, world.fleet, "m-1", 0.0)
+            assert [piece.requests for piece in found] == [500, 3, 4]
+            assert [piece.span_s for piece in found] == [INTERVAL_S] * 3
+            assert not await world.scraper.pieces(world.model, world.fleet, "m-2", 0.0)
+
+
 async def test_gateways_add_up_and_a_restart_counts_from_0():
     async with a_source() as first, a_source() as second:
         world = World(first.url, second.url)

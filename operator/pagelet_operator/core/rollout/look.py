@@ -17,6 +17,8 @@ from pagelet_operator.core.model import (
 from pagelet_operator.core.rollout.observations import Observations
 from pagelet_operator.core.rollout.state import DRAIN_S, Phase, RolloutState
 
+_ALL_AT_ONCE = Step(100, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -55,20 +57,23 @@ class Look:
         return self.now if state.paused is None else state.paused.since
 
     def steps(self, state: RolloutState) -> tuple[Step, ...]:
-        """Return the steps the canary takes; none where all traffic moves at once."""
-        alone = _mode(state) is Capacity.IN_PLACE and self.replicas == 1
-        return () if alone or self.policy.strategy is not Strategy.CANARY else self.policy.steps
+        """Return the steps the canary takes; a single one where all traffic moves at once."""
+        if self.policy.strategy is not Strategy.CANARY:
+            return (_ALL_AT_ONCE,)
+        steps = self.policy.steps
+        if _mode(state) is Capacity.IN_PLACE and self.replicas == 1:
+            return (Step(100, steps[0].hold_s, any(step.approval for step in steps)),)
+        return steps
 
-    def step(self, state: RolloutState) -> Step | None:
-        """Return the current step; None where all traffic moves at once."""
+    def step(self, state: RolloutState) -> Step:
+        """Return the current step."""
         steps = self.steps(state)
         # The policy may have fewer steps now than when this one began.
-        return steps[min(state.step, len(steps) - 1)] if steps else None
+        return steps[min(state.step, len(steps) - 1)]
 
     def want(self, state: RolloutState) -> int:
         """Return the share the canary should get next, percent."""
-        current = self.step(state)
-        return 100 if current is None or state.phase is Phase.PROMOTING else current.weight
+        return 100 if state.phase is Phase.PROMOTING else self.step(state).weight
 
     def demand(self, state: RolloutState) -> int:
         """Return the replicas that all traffic together has to have."""
@@ -81,13 +86,26 @@ class Look:
 
     def need(self, state: RolloutState) -> int:
         """Return the ready replicas the canary needs before it goes on."""
-        if state.stable is None or _mode(state) is Capacity.SURGE or self._recreates:
+        if state.stable is None or self._recreates:
             return self.replicas
+        if _mode(state) is Capacity.SURGE:
+            return capacity.alike(self.want(state), self.replicas)
         return max(1, capacity.carriers(self.want(state), self.demand(state)))
 
     def affordable(self, state: RolloutState) -> int:
-        """Return the share the canary's ready replicas can carry, percent."""
+        """Return the share that may move to the canary's ready replicas, percent."""
+        if _mode(state) is Capacity.SURGE:
+            return capacity.alike_share(self.have(state), self.replicas)
+        return self.bearable(state)
+
+    def bearable(self, state: RolloutState) -> int:
+        """Return the share that the canary's ready replicas can carry, percent."""
         return capacity.affordable(self.have(state), self.demand(state))
+
+    def kept(self, state: RolloutState) -> int:
+        """Return the share the canary keeps because stable's ready replicas cannot take it."""
+        taken = capacity.taken_back(self.fleet.ready(state.stable), self.demand(state))
+        return min(state.weight or 0, 100 - taken)
 
     def room(self, state: RolloutState) -> Room:
         """Return how many replicas stable and canary should have."""

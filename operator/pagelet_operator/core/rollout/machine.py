@@ -8,7 +8,7 @@
                                  failure, gate, deadline, verdicts in a row, abort
 
 Pure and level-triggered: `step` returns the whole desired state, weights and all, so saying
-it twice changes nothing. Without memory it adopts what the world shows as stable. A revision
+it twice changes nothing. Without memory it goes by what the world says (`recollection`). A revision
 that loses its traffic stays as `Retained` for a while: a replaced stable for `retain_stable_s`
 (the way back loads nothing, and takes one look), a withdrawn canary for `DRAIN_S` (gateways see
 weight 0 before its replicas are told to end). Only the clock, readiness and evidence move it
@@ -17,7 +17,6 @@ forward; no evidence moves it nowhere, and after the progress deadline asks for 
 
 from dataclasses import replace
 
-from pagelet_operator.core import capacity
 from pagelet_operator.core.analysis import Verdict
 from pagelet_operator.core.model import Fleet, Model, Role
 from pagelet_operator.core.rollout.look import Look
@@ -44,6 +43,7 @@ from pagelet_operator.core.rollout.trial import (
     is_condemned,
     look_at,
     promote,
+    relieve,
     undecided,
     wait_for,
 )
@@ -70,13 +70,17 @@ def step(
     if seen.gates_memory is not None:
         state = replace(state, gates=seen.gates_memory)
     state = forget_lost(state, model.revision, fleet, now)
+    unknown = state.stable is None and state.canary is None
     if state.stable is None:
-        state = outlive(adopt(state, model.revision, fleet), seen.command)
+        state = outlive(adopt(state, look), seen.command)
     state, went_back = _follow_spec(state, look)
     state, commanded = obey(_with_weight(state, look), look)
     state, reason = _advance(assess(look.find_room(state), look), look)
     if commanded is not None and (reason in _WAITING or commanded == "Aborted"):
         reason = commanded
+    if unknown and reason == "FirstRevisionReady":
+        # It answered before anybody remembers having started it.
+        reason = "AdoptedWithoutJudgement"
     return Decision(
         state=state,
         weights=_weights(state),
@@ -149,8 +153,8 @@ def _advance(state: RolloutState, look: Look) -> Advance:
 def _wait(state: RolloutState, look: Look) -> Advance:
     """Stand still while the canary lacks replicas; the deadline decides the rest.
 
-    It keeps its weight as long as its ready replicas can carry it: a scale-up or the loss of
-    one replica of many must not throw the traffic back and forth.
+    It keeps what its ready replicas can carry: a scale-up or the loss of one replica of many must
+    not throw the traffic back and forth.
     """
     clock = look.clock(state)
     since = clock if state.unready_since is None else state.unready_since
@@ -162,8 +166,8 @@ def _wait(state: RolloutState, look: Look) -> Advance:
     message = f"{state.canary} has {have} of {need} replicas ready{why}"
     state = replace(state, unready_since=since, message=message)
     if state.phase in ON_TRIAL:
-        state = carry(state, look)
-        if have >= max(1, capacity.carriers(state.weight or 0, look.demand(state))):
+        state = relieve(carry(state, look), look)
+        if have and state.weight:
             return state, "CanaryNotFullyReady"
     state = replace(state, phase=Phase.STARTING, weight=None, assessment=None, undecided_since=None)
     if lacks_room(state, look):
@@ -219,7 +223,7 @@ def _continue(state: RolloutState, look: Look, reason: str = "") -> Advance:
 def _leave(state: RolloutState, look: Look) -> Advance:
     """Leave a step that is over, unless a person has to agree."""
     current = look.step(state)
-    if current is not None and current.approval:
+    if current.approval:
         message = f"{state.canary} waits at {state.weight} % for approval: promote gives it"
         return replace(state, phase=Phase.AWAITING_APPROVAL, message=message), "AwaitingApproval"
     state = carry(enter(state, look, state.step + 1), look)

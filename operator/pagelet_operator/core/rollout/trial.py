@@ -128,7 +128,7 @@ def enter(state: RolloutState, look: Look, index: int) -> RolloutState:
     return replace(
         state,
         phase=phase,
-        step=min(index, max(0, len(steps) - 1)),
+        step=min(index, len(steps) - 1),
         step_started_at=look.now,
         undecided_since=None,
         assessment=None,
@@ -137,16 +137,24 @@ def enter(state: RolloutState, look: Look, index: int) -> RolloutState:
 
 
 def carry(state: RolloutState, look: Look) -> RolloutState:
-    """Give the canary what its ready replicas can carry of the step's share; never less than it
-    has, unless the step itself was made smaller.
+    """Give the canary what its ready replicas can carry of the step's share; less than it has
+    only if the step itself is smaller, and then as far as stable's replicas can take it back.
     """
     want, has = look.want(state), state.weight or 0
-    if state.paused is None or want < has:
+    if want < has:
+        weight = max(want, look.kept(state))
+    elif state.paused is None:
         weight = min(want, max(has, look.affordable(state)))
-        if has < weight == want:
-            state = replace(state, step_started_at=look.now)
-        state = replace(state, weight=weight)
-    return state
+    else:
+        return state
+    began = look.now if weight == want != has else state.step_started_at
+    return replace(state, weight=weight, step_started_at=began)
+
+
+def relieve(state: RolloutState, look: Look) -> RolloutState:
+    """Take from a canary that lost replicas what the others cannot carry and stable can."""
+    bearable = min(state.weight or 0, look.bearable(state))
+    return replace(state, weight=max(bearable, look.kept(state)))
 
 
 def end_trial(state: RolloutState) -> RolloutState:

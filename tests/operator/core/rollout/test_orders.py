@@ -74,10 +74,19 @@ def test_promote_lets_a_canary_out_of_its_gates() -> None:
 
 
 def test_nobody_is_promoted_without_the_replicas_for_it() -> None:
-    few = a_fleet({A: 2, B: 1})
-    state = step(STABLE, a_model(B, replicas=2), few, 0.0).state
+    few, model = a_fleet({A: 2, B: 1}), a_model(B, replicas=2)
+    at_half = replace(canary(), step=2, weight=33)
     for text in ("promote/1", "promote-full/1"):
-        assert "1 of 2 replicas" in refusal(text, state, fleet=few, model=a_model(B, replicas=2))
+        assert "1 of 2 replicas" in refusal(text, at_half, fleet=few, model=model)
+
+
+def test_what_is_promoted_in_full_gets_the_rest_when_it_has_the_replicas_for_it() -> None:
+    model = a_model(B, replicas=2)
+    told = say("promote-full/1", canary(), fleet=a_fleet({A: 2, B: 1}), model=model)
+    assert (told.state.phase, told.weights[B]) == (Phase.PROMOTING, 33)
+    assert told.replicas == {A: 2, B: 2}
+    done = say("", told.state, 10.0, fleet=a_fleet({A: 2, B: 2}), model=model)
+    assert done.weights == {B: 100}
 
 
 def test_a_pause_holds_the_weight_and_the_hold_goes_on_where_it_was() -> None:

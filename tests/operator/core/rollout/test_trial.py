@@ -189,8 +189,40 @@ def test_blue_green_moves_all_traffic_at_once_and_keeps_the_way_back() -> None:
     waiting = step(STABLE, a_model(B, rollout=policy), a_fleet({A: 1, B: 0}), 0.0)
     assert waiting.weights == {A: 100, B: 0}
     moved = at(waiting.state, 10.0, policy=policy)
-    assert (moved.weights, moved.reason) == ({B: 100}, "Promoted")
-    assert moved.state.retained == (Retained(A, 10.0 + POLICY.retain_stable_s, proven=True),)
+    assert (moved.weights, moved.reason) == ({A: 0, B: 100}, "CanaryReady")
+    assert moved.roles == {A: Role.STABLE, B: Role.CANARY}
+    done = at(moved.state, 11.0, policy=policy)
+    assert (done.weights, done.reason) == ({B: 100}, "Promoted")
+    assert done.state.retained == (Retained(A, 11.0 + POLICY.retain_stable_s, proven=True),)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.BLUE_GREEN, Strategy.RECREATE])
+def test_what_got_everything_at_once_is_judged_before_it_is_stable(strategy) -> None:
+    policy = replace(ANALYSED, strategy=strategy)
+    gone = a_fleet({A: 0 if strategy is Strategy.RECREATE else 1, B: 1})
+    model = a_model(B, rollout=policy)
+    moved = step(STABLE, model, gone, 0.0, saw(None, 0.0))
+    assert moved.weights == {A: 0, B: 100}
+    waiting = step(moved.state, model, gone, 10.0, saw(None, 0.0))
+    assert (waiting.state.stable, waiting.reason) == (A, "Inconclusive")
+    passed = step(waiting.state, model, gone, 15.0, saw(Verdict.PASS, 15.0))
+    assert (passed.weights, passed.reason) == ({B: 100}, "Promoted")
+    once = step(waiting.state, model, gone, 15.0, saw(Verdict.FAIL, 15.0))
+    assert once.weights == {A: 0, B: 100}
+    back = step(once.state, model, gone, 30.0, saw(Verdict.FAIL, 30.0))
+    assert (back.weights, back.reason) == ({A: 100}, "AnalysisFailed")
+
+
+def test_what_took_the_only_replicas_place_is_judged_and_asked_for_approval() -> None:
+    steps = (POLICY.steps[0], replace(POLICY.steps[1], approval=True))
+    policy = replace(ANALYSED, capacity=Capacity.IN_PLACE, steps=steps)
+    model, alone = a_model(B, rollout=policy), a_fleet({A: 0, B: 1})
+    state = step(STABLE, model, alone, 0.0, saw(None, 0.0, needed=0)).state
+    assert (state.weight, state.stable) == (100, A)
+    held = step(state, model, alone, HOLD_S - 1, saw(Verdict.PASS, HOLD_S - 1))
+    assert held.reason == "Holding"
+    waiting = step(held.state, model, alone, HOLD_S, saw(Verdict.PASS, HOLD_S))
+    assert (waiting.weights[B], waiting.reason) == (100, "AwaitingApproval")
 
 
 def test_recreate_ends_the_old_replicas_before_it_starts_the_new_ones() -> None:
@@ -200,7 +232,9 @@ def test_recreate_ends_the_old_replicas_before_it_starts_the_new_ones() -> None:
     starting = step(ending.state, model, a_fleet({A: 0, B: 0}), 1.0)
     assert starting.replicas == {A: 0, B: 2}
     moved = step(starting.state, model, a_fleet({A: 0, B: 2}), 2.0)
-    assert (moved.weights, moved.roles[A]) == ({B: 100}, Role.RETIRED)
+    assert moved.weights == {A: 0, B: 100}
+    done = step(moved.state, model, a_fleet({A: 0, B: 2}), 3.0)
+    assert (done.weights, done.roles[A]) == ({B: 100}, Role.RETIRED)
 
 
 def test_recreate_that_fails_brings_the_old_replicas_back() -> None:
