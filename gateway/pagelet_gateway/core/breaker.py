@@ -94,8 +94,8 @@ class Breaker:
     _open_for_s: float = 0.0
     _open_until: float | None = None
     _closed_at: float = -math.inf
-    _together_at: float = -math.inf
-    """When a failure that requests have in common last counted."""
+    _counted_at: dict[str, float] = field(default_factory=dict)
+    """When a failure of each cause that requests have in common last counted."""
     _probe: tuple[int, float] | None = None
     """Number and deadline of the request that probes."""
     _window: Window = field(default_factory=Window)
@@ -155,21 +155,22 @@ class Breaker:
             self._in_a_row = 0
             self._window.add(now, failed=False)
 
-    def fail(self, ticket: Ticket, now: float, *, is_common: bool = False) -> None:
+    def fail(self, ticket: Ticket, now: float, *, cause: str | None = None) -> None:
         """The request failed, and not by the client's fault.
 
         Args:
             ticket: What `enter` returned.
             now: When.
-            is_common: Whether all that run at the same time may fail so for one and the same
-                reason. Of those under way when one such failure counts, no other does.
+            cause: What may fail all at once that run at the same time, such as the crash of
+                one endpoint. Of those under way when one failure counts, no other of the
+                same cause does.
         """
         if ticket.era != self._era:
             return
-        if is_common and not ticket.is_probe:
-            if ticket.entered_at <= self._together_at:
+        if cause is not None and not ticket.is_probe:
+            if ticket.entered_at <= self._counted_at.get(cause, -math.inf):
                 return
-            self._together_at = now
+            self._counted_at[cause] = now
         if self._open_until is not None:
             if ticket.is_probe:
                 self.trip(now)
@@ -197,6 +198,7 @@ class Breaker:
         self._open_until, self._probe = now + self._open_for_s, None
         self._in_a_row = 0
         self._window.clear()
+        self._counted_at.clear()  # tickets of the last era do not count anyway
 
     def _is_probed(self, now: float) -> bool:
         return self._probe is not None and now < self._probe[1]

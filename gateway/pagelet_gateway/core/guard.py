@@ -1,7 +1,8 @@
 """Every circuit of a gateway: of revisions, of their endpoints, of APIs elsewhere.
 
 A revision's circuit judges what is left after retries: a request that one endpoint failed and
-another answered is a success of the revision and a failure of the endpoint.
+another answered is a success of the revision and a failure of the endpoint. What one endpoint's
+crash takes along counts once for the revision, however many requests were there.
 """
 
 from collections.abc import Iterator
@@ -30,9 +31,9 @@ class Entry:
         """It was answered to its end."""
         self.breaker.succeed(self.ticket, now)
 
-    def fail(self, now: float, *, is_common: bool = False) -> None:
-        """It failed; `is_common` as in `Breaker.fail`."""
-        self.breaker.fail(self.ticket, now, is_common=is_common)
+    def fail(self, now: float, *, cause: str | None = None) -> None:
+        """It failed; `cause` as in `Breaker.fail`."""
+        self.breaker.fail(self.ticket, now, cause=cause)
 
     def release(self) -> None:
         """It ended in a way that says nothing."""

@@ -36,6 +36,10 @@ BREAKING = frozenset(
 do is sound, and says so. A refused connection costs nobody anything and often is a restart that
 ends any moment: `AVOID_S` is enough, and a circuit would keep the engine closed long after."""
 
+INCIDENTS = frozenset({Failure.UNREACHABLE, Failure.RESET, Failure.SLOW})
+"""Failures that one crash or stall of an endpoint brings to all who are there; an answer that says
+that the engine failed is each request's own."""
+
 FIRST_BYTE_SHARE = 0.5
 """How much of its remaining time a request waits for one attempt's first byte while there is
 somewhere else to go; what follows has the rest."""

@@ -1,14 +1,17 @@
 """Tells the circuits how a request went, once per endpoint and once per revision it was at."""
 
 from pagelet_gateway.core.guard import Entry, Guard
-from pagelet_gateway.core.retry import BREAKING, Failure
+from pagelet_gateway.core.retry import BREAKING, INCIDENTS, Failure
 from pagelet_gateway.core.router import Target
+
+_LATE = "late"
+"""The cause of all that had no answer in time at the same time, wherever they were."""
 
 
 class Verdicts:
     """Follows one request through the circuits it enters. Times are monotonic seconds."""
 
-    __slots__ = ("_circuit", "_endpoint", "_failed", "_guard", "_is_common", "_key")
+    __slots__ = ("_cause", "_circuit", "_endpoint", "_failed", "_guard", "_key", "_url")
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -16,7 +19,8 @@ class Verdicts:
         self._circuit: Entry | None = None
         self._endpoint: Entry | None = None
         self._failed = False
-        self._is_common = False
+        self._cause: str | None = None
+        self._url = ""
 
     def begin(self, target: Target, now: float, deadline: float) -> None:
         """An attempt goes to `target`."""
@@ -24,7 +28,7 @@ class Verdicts:
             self._leave(now)
             self._key = target.key
             self._circuit = self._guard.enter_circuit(target.key, now, deadline)
-        self._failed = self._is_common = False
+        self._failed, self._cause, self._url = False, None, target.url
         if target.revision:
             entry = self._guard.enter_endpoint(target.key, target.url, now, deadline)
             self._endpoint = entry
@@ -44,12 +48,13 @@ class Verdicts:
             failure: How.
             now: When.
             is_excused: Whether nobody is to blame, such as after too little time.
-            is_common: As in `Breaker.fail`.
+            is_common: Whether all who waited at the same time ran out of it together.
         """
         if failure in BREAKING and not is_excused:
-            self._failed, self._is_common = True, is_common
+            self._failed = True
+            self._cause = _LATE if is_common else self._url if failure in INCIDENTS else None
             if self._endpoint is not None:
-                self._endpoint.fail(now, is_common=is_common)
+                self._endpoint.fail(now, cause=_LATE if is_common else None)
         elif self._endpoint is not None:
             self._endpoint.release()
         self._endpoint = None
@@ -61,17 +66,19 @@ class Verdicts:
             now: When.
             is_good: Whether whoever was asked last did well; None if that is not known, or
                 was another's doing.
-            is_common: As in `Breaker.fail`.
+            is_common: As in `failed`.
         """
-        self._is_common = self._is_common or is_common
         if self._endpoint is not None and is_good is None:
             self._endpoint.release()
         elif self._endpoint is not None:
             if is_good:
                 self._endpoint.succeed(now)
             else:
-                self._endpoint.fail(now, is_common=is_common)
+                self._endpoint.fail(now, cause=_LATE if is_common else None)
+                self._cause = self._url
             self._failed = not is_good
+        if is_common:
+            self._cause = _LATE
         self._endpoint = None
         self._leave(now, is_good=is_good)
 
@@ -83,6 +90,6 @@ class Verdicts:
         if is_good:
             circuit.succeed(now)
         elif failed or is_good is False:
-            circuit.fail(now, is_common=self._is_common)
+            circuit.fail(now, cause=self._cause)
         else:
             circuit.release()

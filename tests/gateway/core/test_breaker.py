@@ -75,18 +75,39 @@ def test_failures_in_common_count_once_for_all_that_ran_at_the_same_time(at_once
     for number in range(rounds):
         tickets = [breaker.enter(number * 60.0, FAR) for _ in range(at_once)]
         for index, ticket in enumerate(tickets):
-            breaker.fail(ticket, number * 60.0 + 50.0 + index / 100, is_common=True)
+            breaker.fail(ticket, number * 60.0 + 50.0 + index / 100, cause="late")
     is_open = rounds >= POLICY.consecutive_errors
     last = (rounds - 1) * 60.0 + 51.0
     assert breaker.state(last) is (State.OPEN if is_open else State.CLOSED)
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(0.0, 5.0)), min_size=1, max_size=60),
+    st.integers(1, 8),
+)
+def test_what_is_under_way_together_fails_once_for_each_cause(ends, limit):
+    breaker = Breaker(BreakerPolicy(consecutive_errors=limit, error_rate=100), "seed")
+    tickets = [(breaker.enter(0.0, FAR), *end) for end in ends]
+    for ticket, cause, at in sorted(tickets, key=lambda item: item[2]):
+        breaker.fail(ticket, at, cause=cause)
+    num_causes = len({cause for cause, _ in ends})
+    assert breaker.state(5.0) is (State.OPEN if num_causes >= limit else State.CLOSED)
+
+
+def test_what_comes_after_a_failure_that_counted_counts_anew():
+    breaker = Breaker(POLICY, "seed")
+    for at in (0.0, 1.0, 2.0):
+        assert breaker.state(at) is State.CLOSED
+        breaker.fail(breaker.enter(at, FAR), at + 0.5, cause="a")
+    assert breaker.state(2.5) is State.OPEN
+
+
 def test_a_probe_that_fails_in_common_opens_it_again():
     breaker = Breaker(POLICY, "seed")
-    breaker.fail(breaker.enter(0.0, FAR), 1.0, is_common=True)
+    breaker.fail(breaker.enter(0.0, FAR), 1.0, cause="late")
     breaker.trip(1.0)
     at = 1.0 + open_s(breaker, 1.0)
-    breaker.fail(breaker.enter(at, FAR), at, is_common=True)
+    breaker.fail(breaker.enter(at, FAR), at, cause="late")
     assert breaker.state(at) is State.OPEN
 
 

@@ -1,8 +1,11 @@
 """What a client's time-outs and an engine's restart do to others: real sockets, a real gateway."""
 
 import asyncio
+import itertools
 import json
 import time
+
+import pytest
 
 from gateway_faults import never_begins
 from gateway_process import model, post, until
@@ -65,6 +68,47 @@ async def test_the_only_engine_serves_again_as_soon_as_it_is_back(gateway, sessi
         engine.is_draining = False
         await engine.listen()
         assert (await ask(gateway, session, {"model": "back"}))[0] == 200
+
+
+class Crashing:
+    """Begins every stream and ends none, until it crashes under all of them."""
+
+    def __init__(self) -> None:
+        self.num_begun = 0
+        self.crash = asyncio.Event()
+
+    async def __call__(self, wire: Wire) -> None:
+        await wire.start_stream()
+        await wire.token("one ")
+        self.num_begun += 1
+        await self.crash.wait()
+        wire.reset()
+
+
+@pytest.mark.parametrize("num_others", [0, 1])
+async def test_a_crash_that_cuts_many_streams_shuts_no_revision(gateway, session, num_others):
+    crashing, steady = Crashing(), Crashing()
+    name = f"crash-{num_others}"
+    async with Upstream(crashing) as engine, Upstream(steady) as other:
+        urls = [engine.url, other.url][: 1 + num_others]
+        gateway.apply(
+            model(name, {"c-1": (100, urls)}, circuitBreaker={"openForSeconds": 300}),
+        )
+        body = {"model": name, "stream": True}
+        count = 8 * len(urls)
+        streams = [asyncio.create_task(ask(gateway, session, body)) for _ in range(count)]
+        await until(lambda: crashing.num_begun + steady.num_begun == count)
+        assert crashing.num_begun == 8
+        crashing.crash.set()
+        for done in itertools.islice(asyncio.as_completed(streams), 8):
+            status, said, _ = await done
+            assert status == 200
+            assert b"[DONE]" not in said
+        engine.script = other.script = answers  # it is back
+        status, said, _ = await ask(gateway, session, {"model": name})
+        assert status == 200, said
+        steady.crash.set()
+        await asyncio.gather(*streams)
 
 
 async def test_who_waits_for_a_whole_answer_asks_again_within_the_budget_only(gateway, session):

@@ -14,7 +14,7 @@ SECOND = Target("r", "http://2", False, "m")
 OTHER = Target("s", "http://3", False, "m")
 
 
-def guard() -> Guard:
+def guard(limit: int = 1) -> Guard:
     def revision(name: str, weight: int, *urls: str) -> dict[str, Any]:
         endpoints = [{"url": url} for url in urls]
         return {"name": name, "role": "canary", "weight": weight, "endpoints": endpoints}
@@ -24,7 +24,7 @@ def guard() -> Guard:
         "resource": "d/m",
         "generation": 1,
         "revisions": [revision("r", 50, "http://1", "http://2"), revision("s", 50, "http://3")],
-        "circuitBreaker": {"consecutiveErrors": 1},
+        "circuitBreaker": {"consecutiveErrors": limit},
     }
     made = Guard("seed")
     made.apply(parse({"schemaVersion": 1, "models": [model]}))
@@ -101,3 +101,38 @@ def test_a_probe_that_ends_without_a_verdict_leaves_room_for_the_next():
     assert not made.admits(("m", "s"), later)
     verdicts.end(later, is_good=None)
     assert made.admits(("m", "s"), later)
+
+
+def begun(made: Guard, target: Target, at: float, count: int = 10) -> list[Verdicts]:
+    found = [Verdicts(made) for _ in range(count)]
+    for each in found:
+        each.begin(target, at, at + 99.0)
+    return found
+
+
+def test_one_crash_counts_once_for_its_revision_and_for_each_request_at_the_endpoint():
+    made = guard(limit=3)
+    for crash in range(3):
+        assert states(made)["r"] == (State.CLOSED, 1 if crash else 0)
+        for each in begun(made, FIRST, 10.0 * crash):
+            each.answered(10.0 * crash)
+            each.end(10.0 * crash + 5.0, is_good=False)
+    assert states(made)["r"] == (State.OPEN, 1)
+
+
+def test_crashes_of_several_endpoints_at_once_count_each():
+    made = guard(limit=2)
+    both = begun(made, FIRST, 0.0) + begun(made, SECOND, 0.0)
+    for each in both:
+        each.end(1.0, is_good=False)
+    assert states(made)["r"][0] is State.OPEN
+
+
+@pytest.mark.parametrize("failure", sorted(BREAKING))
+def test_what_an_engine_says_itself_counts_for_each_request(failure):
+    made = guard(limit=3)
+    for each in begun(made, FIRST, 0.0):
+        each.failed(failure, 1.0)
+        each.end(1.0, is_good=None)
+    is_own = failure in (Failure.ERROR, Failure.PROTOCOL)
+    assert states(made)["r"][0] is (State.OPEN if is_own else State.CLOSED)
