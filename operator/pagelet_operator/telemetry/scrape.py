@@ -147,10 +147,6 @@ class Scraper:
         oldest = now - STALE_AFTER_INTERVALS * self._interval_s
         if self._answered_at is None or self._answered_at < oldest:
             raise TelemetryError(f"no gateway tells what users see: {self._why()}")
-        found = {
-            name: self._ledger.window((model.served_name, name), since) for name in fleet.revisions
-        }
-        return {name: window for name, window in found.items() if window is not None}
 
     def _why(self) -> str:
         if not self.failures:
