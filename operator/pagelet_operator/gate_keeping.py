@@ -13,6 +13,7 @@ from pagelet_operator.core.analysis import Verdict
 from pagelet_operator.core.gates import FINISHED, GateResult, GateRun, Memory
 from pagelet_operator.core.gating import GateDecision, advance, applicable, is_stored
 from pagelet_operator.core.model import Fleet, Model
+from pagelet_operator.core.retest import is_wanted
 from pagelet_operator.core.rollout import Phase, RolloutState, is_complete
 from pagelet_operator.ports import GateOrder, Gates, UnavailableError
 
@@ -65,6 +66,8 @@ async def look_at_gates(
         if _is_at_the_gates(model, state, fleet) and is_complete(state, model, fleet, needed, now):
             return await _advance(gates, model, state, fleet, running, now)
         for run in sorted(running):
+            if is_wanted(run, state.stable, state.performance):
+                continue
             # Those of a canary that lost a replica go on: it may be back before they end.
             if run.key.revision != state.canary or state.phase not in _BEFORE_USERS:
                 await gates.stop(model.ref, run)

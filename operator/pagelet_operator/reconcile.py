@@ -6,6 +6,7 @@ from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome, decide
 from pagelet_operator.core.rollout import Command, RolloutState
 from pagelet_operator.ports import IncompleteError, Runtime
+from pagelet_operator.retesting import look_again
 from pagelet_operator.senses import NO_SENSES, Senses, measure, sense
 
 
@@ -40,6 +41,7 @@ async def reconcile(
     fleet = await runtime.observe(model.ref)
     seen = await sense(senses, model, state, fleet, now, command=command)
     outcome = decide(model, state, fleet, now, seen)
+    outcome = await look_again(senses.telemetry, senses.gates, model, state, outcome, now)
     if figures_since is not None:
         windows = await measure(senses, model, fleet, figures_since)
         outcome = replace(outcome, windows=windows)

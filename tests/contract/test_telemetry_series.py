@@ -14,6 +14,7 @@ from pagelet_operator.telemetry.series import engine_counts, gateway_counts
 def a_gateway() -> Metrics:
     metrics = Metrics()
     metrics.set_routes({("m", "m-1"): (100, 1)})
+    metrics.begin("m", "m-1")
     for outcome in Outcome:
         metrics.requests.labels("m", "m-1", outcome).inc()
     metrics.handed_over.labels("m", "m-1").inc(3)
@@ -38,6 +39,7 @@ def test_what_a_gateway_counts_is_understood():
     assert 0.2 < found.ttft.quantile(0.5) <= 0.35
     assert 0.02 < found.itl.quantile(0.5) <= 0.03
     assert found.request_seconds == 2.5
+    assert found.in_flight_sum == 1
     assert 256 < found.prompt_lengths.quantile(0.5) <= 512
     assert 16 < found.output_lengths.quantile(0.5) <= 32
 

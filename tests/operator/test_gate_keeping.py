@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from operator_gates import FakeGates
 from operator_models import REF, a_model
-from pagelet_operator.core.gates import Gate, GateKind, GateResult, GateStatus
+from pagelet_operator.core.gates import Gate, GateKind, GateStatus
 from pagelet_operator.core.rollout import Phase, RolloutState, parse_command
-from pagelet_operator.ports import UnavailableError
 from pagelet_operator.reconcile import reconcile
 from pagelet_operator.senses import NO_SENSES, Senses
 from pagelet_operator.testing import FakeRuntime
@@ -20,33 +20,6 @@ LOAD = Gate(
     60.0,
     {"maxIncreasePercent": 25.0, "maxDecreasePercent": 20.0, "maxErrorPercent": 0.0},
 )
-GOOD = {"requests": 2.0, "failed": 0.0, "prompts": 2.0, "agreementPercent": 100.0}
-
-
-class FakeGates:
-    """Runs what it is told to; a test ends it."""
-
-    def __init__(self):
-        self.runs, self.orders, self.stopped = {}, [], []
-        self.away = False
-
-    async def observe(self, ref):
-        if self.away:
-            raise UnavailableError("no answer")
-        return dict(self.runs)
-
-    async def start(self, order):
-        if order.run not in self.runs:
-            self.runs[order.run] = GateResult(status=GateStatus.RUNNING)
-            self.orders.append(order)
-
-    async def stop(self, ref, run):
-        self.stopped.append(run)
-        self.runs.pop(run, None)
-
-    def end(self, status=GateStatus.MEASURED, **figures):
-        (run,) = [run for run, found in self.runs.items() if found.status is GateStatus.RUNNING]
-        self.runs[run] = GateResult(status=status, figures=GOOD | figures, message="")
 
 
 class Story:

@@ -68,7 +68,7 @@ def rollout_status(state: RolloutState) -> RolloutStatus:
             "canary": state.canary,
             "failed": state.failed,
             "step": state.step,
-            "stepStartedAt": _precise(state.step_started_at) if state.step_started_at else None,
+            "stepStartedAt": precise(state.step_started_at) if state.step_started_at else None,
             "weight": state.weight,
             "unreadySince": _maybe(state.unready_since),
             "undecidedSince": _maybe(state.undecided_since),
@@ -76,18 +76,18 @@ def rollout_status(state: RolloutState) -> RolloutStatus:
             and {
                 "verdict": seen.verdict.value,
                 "message": seen.message,
-                "at": _precise(seen.at),
+                "at": precise(seen.at),
                 "failures": seen.failures,
             },
             "paused": paused
             and {
-                "since": _precise(paused.since),
+                "since": precise(paused.since),
                 "reason": paused.reason,
                 "message": paused.message,
             },
             "capacity": state.capacity and state.capacity.value,
             "retained": [
-                {"revision": r.revision, "until": _precise(r.until), "proven": r.proven}
+                {"revision": r.revision, "until": precise(r.until), "proven": r.proven}
                 for r in state.retained
             ],
             "command": answer
@@ -111,18 +111,19 @@ def rfc3339(unix_s: float) -> str:
     return datetime.fromtimestamp(int(unix_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def precise(unix_s: float) -> str:
+    """Return a Unix time with its milliseconds, for what is read back."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
+
+
 def unix(time: str | None) -> float | None:
     """Return a stored time as Unix seconds."""
     # Whole milliseconds, so that writing and reading any number of times changes nothing.
     return None if time is None else round(datetime.fromisoformat(time).timestamp(), 3)
 
 
-def _precise(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
-
-
 def _maybe(unix_s: float | None) -> str | None:
-    return None if unix_s is None else _precise(unix_s)
+    return None if unix_s is None else precise(unix_s)
 
 
 def _assessment(stored: AssessmentStatus | None) -> Assessment | None:

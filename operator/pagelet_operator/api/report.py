@@ -1,10 +1,10 @@
 """Status as the API server stores it: written from an outcome, read back as memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from pagelet_operator.api import memory
+from pagelet_operator.api import memory, performance
 from pagelet_operator.api.memory import rfc3339, unix
 from pagelet_operator.api.status import (
     Condition,
@@ -16,10 +16,8 @@ from pagelet_operator.api.status import (
 from pagelet_operator.api.traffic_status import TrafficStatus
 from pagelet_operator.core import conditions as core
 from pagelet_operator.core.figures import REFRESH_S, figures
-from pagelet_operator.core.gates import GateKind
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome
-from pagelet_operator.core.revalidation import Validation, of_stable
 from pagelet_operator.core.rollout import RolloutState
 
 
@@ -28,7 +26,9 @@ def state_from_status(status: Mapping[str, Any] | None) -> RolloutState:
 
     Without memory the rollout adopts what the world shows as stable.
     """
-    return memory.state((status or {}).get("rollout"))
+    stored = status or {}
+    found = memory.state(stored.get("rollout"))
+    return replace(found, performance=performance.read(stored.get("performance")))
 
 
 def conditions_from_status(status: Mapping[str, Any] | None) -> tuple[core.Condition, ...]:
@@ -76,7 +76,7 @@ def status(
         conditions_from_status(before),
         now,
         missing=model.traffic.missing,
-        validation=_validation(model, outcome),
+        validation=outcome.validation,
     )
     said = _dump(
         ModelDeploymentStatus(
@@ -87,6 +87,7 @@ def status(
             traffic=TrafficStatus.model_validate(_traffic(outcome, gateway_key)),
             rollout=memory.rollout_status(state),
             figures=_figures(outcome, before, now),
+            performance=performance.wire(state.performance),
             endpoint=endpoint if state.stable else None,
             selector=selector,
             replicas=sum(item.replicas for item in outcome.plan.revisions),
@@ -117,17 +118,6 @@ def figures_due(stored: Mapping[str, Any] | None, now: float) -> bool:
     found = memory.part(FiguresStatus, (stored or {}).get("figures"))
     measured_at = None if found is None else unix(found.measured_at)
     return measured_at is None or now >= measured_at + REFRESH_S
-
-
-def _validation(model: Model, outcome: Outcome) -> Validation | None:
-    """Return whether a load test speaks for what serves; None where none was or is asked for."""
-    state = outcome.state
-    asked = any(gate.kind is GateKind.LOAD_TEST for gate in model.rollout.gates)
-    tested = any(key.kind is GateKind.LOAD_TEST for key in state.gates)
-    if state.stable is None or not (asked or tested):
-        return None
-    templates = {name: item.template for name, item in outcome.fleet.revisions.items()}
-    return of_stable(state.gates, state.stable, templates)
 
 
 def _figures(

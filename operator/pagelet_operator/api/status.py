@@ -187,6 +187,42 @@ class RolloutStatus(StatusModel):
     message: str = Field(default="", description="Why, for people.")
 
 
+class PerformanceStatus(StatusModel):
+    """Whether a load test speaks for what serves, and when one is run again; memory, too."""
+
+    revision: str | None = Field(default=None, description="The stable revision it is about.")
+    reason: (
+        Literal[
+            "LoadTested",
+            "NotTested",
+            "ModelChanged",
+            "TokenizerChanged",
+            "ContextWindowChanged",
+            "TrafficShifted",
+        ]
+        | None
+    ) = Field(default=None, description="As in the condition PerformanceValidated.")
+    message: str = Field(default="", description="Why.")
+    since: Time | None = Field(
+        default=None, description="Since when no load test speaks for what serves."
+    )
+    due_at: Time | None = Field(default=None, description="When the load test is run again.")
+    not_before: Time | None = Field(
+        default=None, description="Until when a test ended for users' sake is not tried again."
+    )
+    testing: bool = Field(default=False, description="Whether the load test runs now.")
+    lengths: LengthsStatus | None = Field(
+        default=None, description="What the running test's requests are like."
+    )
+    note: str = Field(default="", description="What becomes of the load test.")
+    requests_per_hour: list[int] = Field(
+        default_factory=list,
+        max_length=23,
+        description="Of the last whole hours: when the load test is in nobody's way.",
+    )
+    hour_ends_at: Time | None = Field(default=None, description="When the next hour is counted.")
+
+
 class ModelDeploymentStatus(StatusModel):
     """What the operator says about a ModelDeployment."""
 
@@ -206,6 +242,9 @@ class ModelDeploymentStatus(StatusModel):
     rollout: RolloutStatus | None = Field(default=None, description="Where the rollout stands.")
     figures: FiguresStatus | None = Field(
         default=None, description="What users feel of each revision."
+    )
+    performance: PerformanceStatus | None = Field(
+        default=None, description="Whether a load test speaks for what serves."
     )
     endpoint: str | None = Field(
         default=None,

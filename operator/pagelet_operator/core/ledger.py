@@ -39,8 +39,8 @@ class Ledger:
 
         Args:
             source: Which process; its address.
-            counts: All revisions it names; spans mean nothing here. Samples of queues and caches
-                are no counters: they are those of this one reading.
+            counts: All revisions it names; spans mean nothing here. Samples of queues, caches
+                and requests in flight are no counters: they are those of this one reading.
             now: When its round of readings began; the same for all sources of a round.
         """
         before = self._read_at.get(source)
@@ -107,7 +107,7 @@ def _thinned(log: list[Window]) -> list[Window]:
 
 
 def _is_empty(entry: Window) -> bool:
-    return not any((*_flat(entry), entry.queue_samples, entry.kv_samples))
+    return not any((*_flat(entry), entry.in_flight_sum, *_samples(entry)))
 
 
 def _increase(last: Window, now: Window) -> Window:
@@ -152,6 +152,10 @@ def _flat(window: Window) -> list[float]:
         window.output_tokens or 0,
         *(histogram.total for histogram in _histograms(window)),
     ]
+
+
+def _samples(window: Window) -> tuple[int, ...]:
+    return window.queue_samples, window.kv_samples
 
 
 def _histograms(window: Window) -> tuple[Histogram, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pagelet_operator.core.model import Fleet, Model, Plan, RevisionPlan, Role
+from pagelet_operator.core.revalidation import Validation
 from pagelet_operator.core.rollout import UNSEEN, Decision, Observations, RolloutState, step
 from pagelet_operator.core.traffic import route
 from pagelet_operator.core.window import Window
@@ -25,6 +26,8 @@ class Outcome:
     """What else was known, for reports."""
     windows: Mapping[str, Window] | None = None
     """What was measured lately by revision, for reports; None where it was not looked at."""
+    validation: Validation | None = None
+    """Whether a load test speaks for what serves; None where none was run or is asked for."""
     trouble: str | None = None
     """Why a part of the plan could not be carried out, or None."""
 

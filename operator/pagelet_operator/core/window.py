@@ -101,6 +101,8 @@ class Window:
     """Their outputs, tokens."""
     request_seconds: float = 0.0
     """Sum of the durations of requests that ended well."""
+    in_flight_sum: float = 0.0
+    """Sum of readings of the requests in flight; 0 where nobody was seen to wait for an answer."""
     output_tokens: int | None = None
     """Tokens generated; None where no engine was read."""
     queue_samples: int = 0
@@ -137,6 +139,7 @@ class Window:
             prompt_lengths=self.prompt_lengths + other.prompt_lengths,
             output_lengths=self.output_lengths + other.output_lengths,
             request_seconds=self.request_seconds + other.request_seconds,
+            in_flight_sum=self.in_flight_sum + other.in_flight_sum,
             output_tokens=sum(known) if known else None,
             queue_samples=self.queue_samples + other.queue_samples,
             queue_sum=self.queue_sum + other.queue_sum,

@@ -20,7 +20,7 @@ from pagelet_operator.core.model import Fleet, Model
 from pagelet_operator.core.window import Window
 from pagelet_operator.ports import TelemetryError
 from pagelet_operator.telemetry.exposition import ExpositionError, Sample
-from pagelet_operator.telemetry.series import ALIVE, GATEWAY, gateway_counts
+from pagelet_operator.telemetry.series import ALIVE, GATEWAY, IN_FLIGHT, gateway_counts
 
 TIMEOUT_S = 10.0
 """Longest wait for an answer."""
@@ -159,7 +159,11 @@ def _counts(
         name = labels.get("__name__", "")
         if name in GATEWAY:
             process = _process(labels)
-            value = _increase(series, born.get(process, math.inf))
+            value = (
+                sum(reading for _, reading in series)
+                if name == IN_FLIGHT
+                else _increase(series, born.get(process, math.inf))
+            )
             by_process[process].append(Sample(name, labels, value))
     total: dict[str, Window] = {}
     for samples in by_process.values():

@@ -17,6 +17,7 @@ ITL = "pagelet_gateway_inter_token_latency_seconds"
 PROMPT_LENGTH = "pagelet_gateway_prompt_tokens"
 OUTPUT_LENGTH = "pagelet_gateway_output_tokens"
 E2E = "pagelet_gateway_e2e_request_duration_seconds"
+IN_FLIGHT = "pagelet_gateway_requests_in_flight"
 ALIVE = "pagelet_gateway_route_table_models"
 """Every gateway exports it from its first moment."""
 
@@ -25,7 +26,7 @@ PROMPT_BUCKET, OUTPUT_BUCKET = f"{PROMPT_LENGTH}_bucket", f"{OUTPUT_LENGTH}_buck
 
 _BUCKETS = frozenset({TTFT_BUCKET, ITL_BUCKET, PROMPT_BUCKET, OUTPUT_BUCKET})
 
-GATEWAY = frozenset({REQUESTS, HANDED_OVER, E2E_SUM}) | _BUCKETS
+GATEWAY = frozenset({REQUESTS, HANDED_OVER, E2E_SUM, IN_FLIGHT}) | _BUCKETS
 
 WAITING = "vllm:num_requests_waiting"
 KV_USAGE = "vllm:kv_cache_usage_perc"
@@ -104,6 +105,7 @@ def _window(found: list[Sample]) -> Window:
         prompt_lengths=histograms.get(PROMPT_BUCKET, nothing.prompt_lengths),
         output_lengths=histograms.get(OUTPUT_BUCKET, nothing.output_lengths),
         request_seconds=plain[E2E_SUM],
+        in_flight_sum=plain[IN_FLIGHT],
     )
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from pagelet_operator.core.analysis import Verdict
 from pagelet_operator.core.gates import Memory
 from pagelet_operator.core.model import Capacity, Role
+from pagelet_operator.core.performance import UNKNOWN, Performance
 
 _NO_GATES: Memory = MappingProxyType({})
 
@@ -115,6 +116,8 @@ class RolloutState:
     answer: Answer | None = None
     gates: Memory = field(default_factory=lambda: _NO_GATES, hash=False)
     """Results of gates, of this canary and of revisions before it."""
+    performance: Performance = UNKNOWN
+    """Of load tests of what serves; no part of the rollout (`core.retest`)."""
     message: str = ""
     """Why the phase is what it is, for people."""
 
