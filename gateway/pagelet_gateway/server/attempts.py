@@ -124,6 +124,8 @@ class Attempts:
         answered_at = time.monotonic()
         call.verdicts.answered(answered_at)
         self._router.answered(target)
+        if answer.was_stale:
+            self._metrics.retries.labels(call.model, "stale_connection").inc()
         stopwatch.answered(answer, answered_at)
         self._hear(target.url)
 

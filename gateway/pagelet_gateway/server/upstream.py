@@ -6,8 +6,10 @@ has seen nothing, so every failure can still become another attempt or an honest
 
 import asyncio
 import io
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
@@ -23,6 +25,9 @@ meets one that is closing."""
 
 LARGE_BODY_BYTES = 1024 * 1024
 """A body above this is written in pieces, so that one request does not hold up the others."""
+
+STALE_WITHIN_S = 1.0
+"""A connection that was closed while it was idle says so within a round trip."""
 
 _SKIPPED = ("User-Agent", "Accept-Encoding")
 
@@ -68,6 +73,8 @@ class Answer:
     """Reads that began."""
     is_waiting: bool = False
     """Whether one waits for the engine."""
+    was_stale: bool = False
+    """Whether the request was sent twice, since an idle connection was just being closed."""
 
     @property
     def failure(self) -> Failure | None:
@@ -118,8 +125,11 @@ def open_session(*, connect_timeout_s: float) -> aiohttp.ClientSession:
     No limit on connections: what bounds them is admission, and a hidden queue in the pool
     would count as the engine's latency.
     """
+    reuse = aiohttp.TraceConfig()
+    reuse.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+        trace_configs=[reuse],
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -128,25 +138,74 @@ def open_session(*, connect_timeout_s: float) -> aiohttp.ClientSession:
     )
 
 
+@dataclass(slots=True)
+class _Sending:
+    """One request on its way."""
+
+    began_at: float
+    is_reused: bool = False
+    """Whether its connection had carried another one before."""
+
+    def is_stale(self, error: Exception) -> bool:
+        """Whether the engine closed an idle connection while the request was on its way.
+
+        Then it has not read the request (RFC 9112, 9.3.1). An engine that crashed looks the
+        same but for the time: what was begun is not given up that quickly.
+        """
+        is_cut = isinstance(error, aiohttp.ClientOSError) or (
+            isinstance(error, aiohttp.ServerDisconnectedError)
+            and isinstance(error.message, str)  # else what there was of a head
+        )
+        is_early = time.monotonic() - self.began_at < STALE_WITHIN_S
+        return self.is_reused and is_cut and is_early
+
+
 async def attempt(
     session: aiohttp.ClientSession, url: str, *, body: bytes, headers: Mapping[str, str]
 ) -> Answer:
     """Send a request and wait for the first part of the answer.
 
+    A connection that turns out to be closed before any byte of an answer is replaced, once.
+
     Raises:
         AttemptError: There is none and the connection is closed; or there is one that says
             that the engine failed or has too much to do.
     """
-    data = body if len(body) <= LARGE_BODY_BYTES else io.BytesIO(body)
+    sending = _Sending(time.monotonic())
     try:
-        response = await session.post(
-            URL(url, encoded=True), data=data, headers=headers, allow_redirects=False
-        )
+        try:
+            response = await _post(session, url, body, headers, sending)
+        except (aiohttp.ClientError, OSError) as error:
+            if not sending.is_stale(error):
+                raise
+            response = await _post(session, url, body, headers, None)
+            return await _first_part(response, was_stale=True)
     except (aiohttp.ClientError, OSError) as error:
         raise AttemptError(_failure(error), _detail(error)) from None
+    return await _first_part(response, was_stale=False)
+
+
+async def _post(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    sending: _Sending | None,
+) -> aiohttp.ClientResponse:
+    data = body if len(body) <= LARGE_BODY_BYTES else io.BytesIO(body)
+    return await session.post(
+        URL(url, encoded=True),
+        data=data,
+        headers=headers,
+        allow_redirects=False,
+        trace_request_ctx=sending,
+    )
+
+
+async def _first_part(response: aiohttp.ClientResponse, *, was_stale: bool) -> Answer:
     unwatch = _watch(response)
     try:
-        answer = Answer(response, await response.content.readany(), unwatch)
+        first = await response.content.readany()
     except (aiohttp.ClientError, OSError) as error:
         unwatch()
         response.close()
@@ -155,9 +214,20 @@ async def attempt(
         unwatch()
         response.close()
         raise
+    answer = Answer(response, first, unwatch, was_stale=was_stale)
     if answer.failure is not None:
         raise AttemptError(answer.failure, f"the engine answered {response.status}", answer)
     return answer
+
+
+async def _note_reuse(
+    _: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    __: aiohttp.TraceConnectionReuseconnParams,
+) -> None:
+    sending = context.trace_request_ctx
+    if isinstance(sending, _Sending):
+        sending.is_reused = True
 
 
 def _watch(response: aiohttp.ClientResponse) -> Callable[[], None]:
