@@ -25,18 +25,27 @@ async def main(command: list[str]) -> int:
     command[index] = f"--port={inner}"
     delay_s = float(os.environ.get("DEMO_DELAY_MS", "0")) / 1000
 
+    answering: set[asyncio.Task[None]] = set()
+
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             back, forth = await asyncio.open_connection("127.0.0.1", inner)
         except OSError:
             writer.close()
             return
-        await asyncio.gather(_pass_on(reader, forth, 0.0), _pass_on(back, writer, delay_s))
+        asking = asyncio.create_task(_pass_on(reader, forth, 0.0))
+        answering.add(answer := asyncio.create_task(_pass_on(back, writer, delay_s)))
+        answer.add_done_callback(answering.discard)
+        await answer
+        asking.cancel()
 
     engine = await asyncio.create_subprocess_exec(sys.executable, "-c", _DIE_WITH_PARENT, *command)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, engine.terminate)
     async with await asyncio.start_server(relay, "127.0.0.1", port):
-        return await engine.wait()
+        code = await engine.wait()
+        # What the engine has said is still on its way: answers are held back here, not there.
+        await asyncio.gather(*answering)
+        return code
 
 
 async def _pass_on(
