@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pagelet_engine.core.finish import FinishReason
 from pagelet_engine.core.logprobs import TokenLogprobs
@@ -187,6 +188,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True, help="inherited socket")
     parser.add_argument("--step-seconds", type=float, default=0.0, help="pause after each step")
     parser.add_argument("--load-seconds", type=float, default=0.0, help="pause before Ready")
+    parser.add_argument("--load-from", type=Path, help="read this file, say a FIFO, before Ready")
     parser.add_argument("--max-model-len", type=int, default=1024)
     parser.add_argument("--max-num-seqs", type=int, default=64)
     parser.add_argument("--vocab-size", type=int, default=1_000)
@@ -198,6 +200,8 @@ def main() -> None:
     connection = socket.socket(fileno=arguments.fd)
     write_message(connection, Stage("loading weights"))
     time.sleep(arguments.load_seconds)
+    if arguments.load_from:
+        arguments.load_from.read_bytes()
     if arguments.fatal:
         write_message(connection, Fatal(arguments.fatal, arguments.fatal_is_config))
         raise SystemExit(1)

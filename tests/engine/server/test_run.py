@@ -22,8 +22,9 @@ def body(**fields):
     return {"model": "echo", "prompt": "hello", "max_tokens": 60} | fields
 
 
-def test_requests_are_refused_until_the_model_has_loaded():
-    with echo_server("--load-seconds", "2") as server:
+def test_requests_are_refused_until_the_model_has_loaded(tmp_path):
+    os.mkfifo(model := tmp_path / "model")
+    with echo_server("--load-from", str(model)) as server:
         url = server.wait_listening()
         server.wait_for("stage")
         assert request(url, "GET", "/livez").status == 200
@@ -33,6 +34,7 @@ def test_requests_are_refused_until_the_model_has_loaded():
         refused = request(url, "POST", TEXT, body())
         assert (refused.status, refused.json["error"]["code"]) == (503, "server_starting")
         assert int(refused.headers["retry-after"]) >= 1
+        model.write_bytes(b"")
         server.wait_ready()
         assert request(url, "GET", "/readyz").status == 200
         assert request(url, "GET", "/startupz").json == {"stage": "ready"}

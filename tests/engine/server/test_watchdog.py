@@ -27,8 +27,8 @@ TEXT = "/v1/completions"
 SLOW = ("--step-seconds", "0.02")
 LONG = {"model": "echo", "prompt": "hello", "max_tokens": 1000}
 WATCHED = {"watchdog_s": 1.0}
-LENIENCE_S = 4.0
-"""On top of what is promised, as the machine may be busy."""
+LENIENCE_S = 20.0
+"""On top of what is promised, as the machine may be busy; `verdicts` below has the exact times."""
 
 
 def verdicts(limit_s, heard_at, until):
@@ -155,9 +155,11 @@ async def test_every_stream_of_a_killed_engine_ends_in_an_error_and_none_in_done
         assert server.exit_code() == 1
 
 
-def test_by_policy_a_killed_engine_is_started_again_on_the_same_port():
+def test_by_policy_a_killed_engine_is_started_again_on_the_same_port(tmp_path):
+    os.mkfifo(model := tmp_path / "model")
     listen = {"on_engine_death": "restart"}
-    with echo_server(*SLOW, "--load-seconds", "0.5", listen=listen) as server:
+    with echo_server(*SLOW, "--load-from", str(model), listen=listen) as server:
+        model.write_bytes(b"")
         url = server.wait_ready()
         for _ in range(2):
             (engine,) = server.children()
@@ -170,6 +172,7 @@ def test_by_policy_a_killed_engine_is_started_again_on_the_same_port():
             refused = request(url, "POST", TEXT, LONG)
             assert refused.status == 503
             assert refused.headers["retry-after"]
+            model.write_bytes(b"")
             assert server.wait_ready() == url
             assert request(url, "GET", "/readyz").status == 200
             assert request(url, "POST", TEXT, LONG | {"max_tokens": 5}).json["choices"]
