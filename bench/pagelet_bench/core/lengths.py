@@ -77,8 +77,12 @@ class Buckets:
 
     def at(self, z: float) -> int:
         """Return the length that belongs to a standard normal draw, in tokens."""
+        return self.quantile(0.5 * math.erfc(-z / math.sqrt(2.0)))
+
+    def quantile(self, share: float) -> int:
+        """Return the length that `share` (in [0, 1]) of the requests do not exceed, in tokens."""
         cumulative = list(accumulate(self.counts))
-        rank = 0.5 * math.erfc(-z / math.sqrt(2.0)) * cumulative[-1]
+        rank = share * cumulative[-1]
         place = min(bisect_left(cumulative, rank), len(cumulative) - 1)
         while not self.counts[place]:  # rank 0 falls on empty buckets before the first full one
             place += 1

@@ -11,6 +11,7 @@ from pagelet_bench import load
 from pagelet_bench.client import Endpoint, complete
 from pagelet_bench.core.errors import UnreachableError
 from pagelet_bench.core.gates.summary import Document, by_length, curve, document, load_figures
+from pagelet_bench.core.gates.traffic import like_traffic
 from pagelet_bench.core.profiles import Changes, adjusted, named
 from pagelet_bench.core.result import Outcome, RequestResult
 from pagelet_bench.core.workload import PlannedRequest, Profile, fitted, plan
@@ -39,7 +40,8 @@ async def run(
         session: With the engine's key, if it has one.
         url: One replica of the revision.
         model: Its served name, or None for the only one.
-        settings: `profile` (a name), and `requests`, `concurrency` in place of the profile's.
+        settings: `profile` (a name), and `requests`, `concurrency` in place of the profile's;
+            `lengths` (see `core.gates.traffic`) in place of its prompts and outputs.
         timeout_s: Longest wait for one answer, seconds.
 
     Raises:
@@ -50,6 +52,8 @@ async def run(
         named(str(settings["profile"])),
         Changes(requests=settings.get("requests"), concurrency=settings.get("concurrency")),
     )
+    if settings.get("lengths") is not None:
+        profile = like_traffic(profile, settings["lengths"])
     endpoint = await probe(session, url, model, timeout_s=timeout_s)
     card = await model_card(session, url, endpoint.model, timeout_s)
     vocab_size = await _vocab_size(session, endpoint, timeout_s)

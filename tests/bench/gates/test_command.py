@@ -65,6 +65,17 @@ async def test_a_prompt_that_stable_refuses_too_is_no_difference(engines, key_fi
     assert (found["prompts"], found["agreementPercent"]) == (1, 100)
 
 
+async def test_a_load_test_can_be_like_users_traffic(engines, key_file):
+    counts = [0, 5, 5] + [0] * 13
+    asked = LOAD | {"lengths": {"prompt": counts, "output": [10] + [0] * 15}}
+    asked = GateOptions(
+        kind="loadTest", url=engines[0], key_file=key_file, settings=json.dumps(asked)
+    )
+    told = (await measure(asked))["lengths"]
+    assert told["output"] == [3] + [0] * 15
+    assert told["prompt"][1] + told["prompt"][2] == 3
+
+
 async def test_warm_up_tells_the_first_request_apart(engines, key_file):
     found = await figures("warmup", engines[0], key_file, settings={"requests": 2})
     assert (found["requests"], found["failed"]) == (2, 0)
