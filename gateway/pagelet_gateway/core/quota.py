@@ -13,8 +13,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pagelet_gateway.core.meter import Meter, Part
 from pagelet_gateway.core.route_table import Quota
-from pagelet_gateway.core.window import Window
 
 BUSY_RETRY_S = 1.0
 """When something ends is unknown, so a client that found no free place asks again soon."""
@@ -72,14 +72,12 @@ class Account:
     """What is used of one scope."""
 
     in_flight: int = 0
-    requests: Window = field(default_factory=Window)
-    tokens: Window = field(default_factory=Window)
+    requests: Meter = field(default_factory=Meter)
+    tokens: Meter = field(default_factory=Meter)
 
     def is_idle(self, now: float) -> bool:
         """Whether a new account would be the same."""
-        self.requests.advance(now)
-        self.tokens.advance(now)
-        return not (self.in_flight or self.requests.used or self.tokens.used)
+        return not self.in_flight and self.requests.is_idle(now) and self.tokens.is_idle(now)
 
 
 @dataclass(slots=True, eq=False)
@@ -110,7 +108,7 @@ class Ledger:
             scopes: The first is the one a client is told of.
             tokens: The estimate. One above a limit counts as the whole limit, so that no
                 request is refused for ever.
-            shares: Replicas that share every limit evenly; each has at least 1.
+            shares: Replicas that share every limit evenly; each has at least 1 request at once.
         """
         accounts = tuple(self._account(scope.key) for scope in scopes)
         for scope, account in zip(scopes, accounts, strict=True):
@@ -119,10 +117,10 @@ class Ledger:
                 limit, allowed, wait_s = refused
                 seen = _standings(now, scopes[0], accounts[0], shares)
                 return Refused(scope, limit, allowed, wait_s, seen)
-        for account in accounts:
+        for scope, account in zip(scopes, accounts, strict=True):
             account.in_flight += 1
-            account.requests.add(now, 1)
-            account.tokens.add(now, tokens)
+            account.requests.add(now, 1, _part(scope.quota.requests_per_minute, shares))
+            account.tokens.add(now, tokens, _part(scope.quota.tokens_per_minute, shares))
         seen = _standings(now, scopes[0], accounts[0], shares) if scopes else Standings()
         return Ticket(now, tokens, accounts, seen)
 
@@ -164,8 +162,12 @@ class Ledger:
 
 
 def share(limit: int, shares: int) -> int:
-    """Return one replica's part of a limit."""
-    return max(1, limit // max(1, shares))
+    """Return one replica's part of a limit of requests at once."""
+    return max(1, limit // shares)
+
+
+def _part(limit: int | None, shares: int) -> Part | None:
+    return None if limit is None else Part(limit, shares)
 
 
 def _refusal(
@@ -175,12 +177,12 @@ def _refusal(
     most = quota.max_concurrent_requests
     if most is not None and account.in_flight >= share(most, shares):
         return Limit.CONCURRENT, most, BUSY_RETRY_S
-    for limit, kind, window, amount in (
+    for limit, kind, meter, amount in (
         (quota.requests_per_minute, Limit.REQUESTS, account.requests, 1),
         (quota.tokens_per_minute, Limit.TOKENS, account.tokens, tokens),
     ):
         if limit is not None and amount > 0:
-            wait_s = window.free_in(now, share(limit, shares), amount)
+            wait_s = meter.free_in(now, Part(limit, shares), amount)
             if wait_s > 0:
                 return kind, limit, wait_s
     return None
@@ -194,9 +196,8 @@ def _standings(now: float, scope: Scope, account: Account, shares: int) -> Stand
     )
 
 
-def _standing(now: float, limit: int | None, window: Window, shares: int) -> Standing | None:
+def _standing(now: float, limit: int | None, meter: Meter, shares: int) -> Standing | None:
     if limit is None:
         return None
-    window.advance(now)
-    left = share(limit, shares) - window.used
-    return Standing(limit, min(limit, max(0, left) * max(1, shares)), window.reset_in(now))
+    left = meter.left(now, Part(limit, shares)) * shares
+    return Standing(limit, min(limit, left), meter.reset_in(now))

@@ -41,8 +41,9 @@ class Quotas(Protocol):
 class LocalQuotas:
     """An even share of every quota for each live replica.
 
-    It holds as long as requests are balanced evenly. What is below the number of replicas
-    is rounded up to 1 for each; such quotas and uneven balancing need a common store.
+    It holds as long as requests are balanced evenly. Quotas per minute hold exactly in the long
+    run, however small; of requests at once each replica has at least one. Fewer places than
+    replicas, and uneven balancing, need a common store.
     """
 
     def __init__(self, replicas: Callable[[], int]) -> None:

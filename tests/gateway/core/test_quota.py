@@ -153,14 +153,14 @@ class Ledgers(RuleBasedStateMachine):
             account = self.ledger._accounts.get(("model", name))
             if account is None:
                 continue
-            account.tokens.advance(self.now)
+            account.tokens.window.advance(self.now)
             oldest = int(self.now) - 60
             charged = sum(
                 tokens
                 for at, names, tokens in self.admitted + self.late
                 if name in names and int(at) >= oldest
             )
-            assert account.tokens.used == charged
+            assert account.tokens.window.used == charged
 
 
 TestLedgers = Ledgers.TestCase
