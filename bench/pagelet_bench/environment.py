@@ -1,6 +1,7 @@
 """What a figure depends on beside the code: hardware, versions, commit. A result without them
 cannot be compared with another."""
 
+import itertools
 import os
 import platform
 import re
@@ -10,6 +11,9 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+
+_SECRET = ("--api-key", "--against-api-key")
+"""Options whose values never reach a result file."""
 
 
 def describe() -> dict[str, object]:
@@ -54,8 +58,16 @@ def commit(folder: Path) -> str | None:
 
 
 def command(argv: list[str]) -> str:
-    """Write a command line as it could be typed again, without where the program lies."""
-    return shlex.join([Path(argv[0]).name, *argv[1:]])
+    """Write a command line as it could be typed again, but for keys and where the program lies."""
+    told = [Path(argv[0]).name]
+    for before, word in itertools.pairwise(argv):
+        name, has_value, _ = word.partition("=")
+        if before in _SECRET:
+            word = "***"
+        elif has_value and name in _SECRET:
+            word = f"{name}=***"
+        told.append(word)
+    return shlex.join(told)
 
 
 def _gpus() -> list[str]:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bench_server import ScriptedServer, completion, is_trial, refusal
+from bench_server import ScriptedServer, chat_answer, completion, is_trial, refusal
 from pagelet_bench.server_process import free_port
 
 CLOSED = ["--requests", "5", "--concurrency", "2"]
@@ -74,6 +74,16 @@ async def test_stalls_are_counted_as_time_outs():
         (["http://h", "--vocab-size", "9"], "vocabulary size is 9"),
         (["http://h", "--timeout", "0"], "--timeout"),
         (["http://h", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
+        (["http://h", "--html", "/no/such/folder/x.html"], "/no/such/folder/x.html"),
+        (["http://h", "--rate", "0"], "rate is 0"),
+        (["http://h", "--rate", "1", "--burstiness", "0"], "burstiness is 0"),
+        (["http://h", "--ramp"], "--slo-ttft"),
+        (["http://h", "--ramp", "--slo-itl", "1", "--max-rate", "0.5"], "max-rate is 0.5"),
+        (["http://h", "--ramp", "--slo-itl", "1", "--requests", "5"], "trial-seconds"),
+        (["http://h", "--slo-ttft", "-1"], "slo-ttft is -1"),
+        (["http://h", "--trace", "/no/x.csv"], "/no/x.csv cannot be read"),
+        (["http://h", "--trace", "/x.csv", "--profile", "single"], "one of profile, trace"),
+        (["http://k:secret@h"], "the address holds a password"),
         ([], "Missing argument"),
     ],
 )
@@ -112,6 +122,74 @@ async def test_the_result_file_holds_figures_load_and_surroundings_and_no_key(tm
     dialect = {"form": "token_ids", "ignore_eos": True, "min_tokens": True, "is_strict": False}
     assert document["endpoint"]["dialect"] == dialect
     assert {"hardware", "versions", "commit", "command"} <= set(document)
+
+
+async def test_a_missed_slo_exits_3_and_a_kept_one_0():
+    limits = ["--slo-ttft", "60", "--slo-itl", "60"]
+    async with ScriptedServer(completion).listening() as server:
+        code, out, _ = await bench(server.url, *CLOSED, *limits)
+        assert code == 0
+        assert "kept: 100.0 % good" in out
+        code, out, _ = await bench(server.url, *CLOSED, "--slo-e2e", "0.000001")
+    assert code == 3
+    assert "missed: 0.0 % good, 5 missed e2e" in out
+
+
+async def test_a_ramp_ends_with_the_highest_rate_that_held(tmp_path):
+    pages = {name: tmp_path / name for name in ("r.json", "r.md", "r.html")}
+    ramp = ["--ramp", "--rate", 20, "--max-rate", 40, "--trial-seconds", 0.5, "--ramp-repeats", 1]
+    async with ScriptedServer(completion).listening() as server:
+        code, out, err = await bench(
+            server.url,
+            *ramp,
+            *["--profile", "single", "--slo-ttft", "60", "--json", pages["r.json"]],
+            *["--markdown", pages["r.md"], "--html", pages["r.html"]],
+        )
+    assert (code, err) == (0, "")
+    assert "The SLO holds at 40 requests/s, the highest rate tried." in out
+    document = json.loads(pages["r.json"].read_text())
+    assert document["ramp"]["found"] == {"holds_per_s": 40.0, "breaks_per_s": None}
+    assert [trial["rate_per_s"] for trial in document["ramp"]["trials"]] == [20.0, 40.0]
+    assert document["goodput"]["is_met"]
+    assert "the highest rate tried" in pages["r.md"].read_text()
+    assert pages["r.html"].read_text().count("<svg") == 7
+
+
+async def test_a_ramp_that_never_holds_exits_3_and_stops_each_trial_early():
+    async with ScriptedServer(lambda body: completion(body, first_s=0.02)).listening() as server:
+        code, out, _ = await bench(
+            server.url,
+            *["--ramp", "--rate", 64, "--trial-seconds", 0.5, "--ramp-repeats", 1],
+            *["--slo-ttft", "0.001", "--profile", "single", "--slo-share", "0.9"],
+        )
+    assert code == 3
+    assert "The SLO is missed even at 1 requests/s." in out
+    assert len(server.bodies) < 7 * 20, "no trial of the seven was run to its end"
+
+
+async def test_a_chat_is_loaded_with_its_conversation():
+    async with ScriptedServer(chat_answer).listening() as server:
+        code, out, _ = await bench(
+            server.url,
+            *["--api", "chat", "--profile", "single", "--turns", 3, "--requests", 3, "--json", "-"],
+        )
+    assert code == 0
+    assert json.loads(out)["endpoint"]["dialect"]["form"] == "chat"
+    last = server.bodies[-1]["messages"]
+    assert [message["role"] for message in last] == ["user", "assistant"] * 2 + ["user"]
+    assert last[1]["content"].startswith("w0 w1 ")
+    assert all("POST /v1/chat/completions " in head for head in server.headers)
+
+
+async def test_a_trace_is_replayed_by_its_times(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text("arrived_s,prompt_tokens,output_tokens\n10,5,3\n10.3,6,4\n")
+    async with ScriptedServer(completion).listening() as server:
+        code, out, _ = await bench(server.url, "--trace", path, "--json", "-")
+    assert code == 0
+    lengths = [(len(body["prompt"]), body["max_tokens"]) for body in server.bodies[1:]]
+    assert lengths == [(5, 3), (6, 4)]
+    assert json.loads(out)["workload"]["trace"] == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -53,5 +53,10 @@ def test_a_command_can_be_typed_again_and_hides_where_the_program_lies():
     assert command(["/usr/local/bin/pagelet", "bench", "a b"]) == "pagelet bench 'a b'"
 
 
+def test_a_command_is_kept_without_its_keys():
+    told = command(["pagelet", "bench", "--api-key", "s3cret", "--against-api-key=s3cret", "u"])
+    assert told == "pagelet bench --api-key '***' '--against-api-key=***' u"
+
+
 def test_a_description_has_all_parts():
     assert set(describe()) == {"hardware", "versions", "commit", "command"}

@@ -53,6 +53,19 @@ def completion(body: Body, *, first_s: float = 0.0, gap_s: float = 0.0) -> Scrip
     return Script(steps)
 
 
+def chat_answer(body: Body) -> Script:
+    """Answer a chat with as many words as asked for."""
+    opening: Body = {"delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    deltas: list[Body] = [opening]
+    deltas += [
+        {"delta": {"content": f"w{n} "}, "finish_reason": None} for n in range(body["max_tokens"])
+    ]
+    deltas.append({"delta": {}, "finish_reason": "length"})
+    said = sum(len(message["content"].split()) for message in body["messages"])
+    events = [event({"choices": [{"index": 0, **delta}]}) for delta in deltas]
+    return Script([*events, usage(said, body["max_tokens"]), DONE])
+
+
 def refusal(status: int, message: str) -> Script:
     """Answer with an OpenAI error object."""
     error = {"error": {"message": message, "type": "invalid_request_error", "code": "no"}}
@@ -75,6 +88,7 @@ class ScriptedServer:
 
     respond: Callable[[Body], Script]
     models: Sequence[str] = ("m",)
+    metrics: Callable[[], str] = str
     bodies: list[Body] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
     in_flight: int = 0
@@ -116,6 +130,10 @@ class ScriptedServer:
         if head.startswith("GET /v1/models "):
             listed = {"object": "list", "data": [{"id": name} for name in self.models]}
             await _send(writer, Script([json.dumps(listed).encode()], 200, "application/json"))
+            return
+        if head.startswith("GET /metrics "):
+            self.headers.append(head)
+            await _send(writer, Script([self.metrics().encode()], 200, "text/plain"))
             return
         lengths = [
             line.partition(":")[2]

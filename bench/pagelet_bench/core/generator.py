@@ -48,7 +48,7 @@ def observed(lags_s: Sequence[float], *, cpu_s: float, duration_s: float) -> Gen
     )
 
 
-def remarks(found: Generator, max_late_s: float) -> list[str]:
+def remarks(found: Generator | None, max_late_s: float) -> list[str]:
     """Say what a reader of the figures has to know; empty for a generator that kept up."""
     lines = []
     if max_late_s > HIGH_LATE_S:
@@ -56,7 +56,7 @@ def remarks(found: Generator, max_late_s: float) -> list[str]:
             f"A request left {max_late_s:.2f} s after its due time: this machine could not keep "
             f"the rate. Latencies include the delay."
         )
-    if found.is_doubtful:
+    if found is not None and found.is_doubtful:
         lines.append(
             f"The generator's own event loop lagged by {found.lag_p99_s * 1000:.1f} ms (p99) and "
             f"used {found.cpu_share:.2f} cores: latencies may be too high by as much. Give it a "

@@ -1,27 +1,54 @@
-"""A report as text that lines up in a terminal and pastes into a log."""
+"""A run as text that lines up in a terminal and pastes into a log."""
 
+from pagelet_bench.core.generator import Generator, remarks
+from pagelet_bench.core.goodput import Goodput
+from pagelet_bench.core.measured import Ramp, holds
 from pagelet_bench.core.report import Latency, Report
 
+COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
 
-def table(report: Report) -> str:
-    """Lay a report out in lines, without a trailing newline."""
-    lines = [_requests(report), _throughput(report), ""]
-    lines.append(f"{'milliseconds':<14}" + "".join(f"{name:>10}" for name in _COLUMNS))
-    rows = {
+
+def table(
+    report: Report, goodput: Goodput | None = None, generator: Generator | None = None
+) -> str:
+    """Lay a run out in lines, without a trailing newline."""
+    lines = [requests(report), throughput(report), ""]
+    lines.append(f"{'milliseconds':<14}" + "".join(f"{name:>10}" for name in COLUMNS))
+    lines.extend(
+        f"{name:<14}" + "".join(f"{value:>10}" for value in milliseconds(latency))
+        for name, latency in latencies(report).items()
+    )
+    if goodput is not None:
+        lines += ["", good(goodput)]
+    said = notes(report, generator)
+    return "\n".join([*lines, *(["", *said] if said else [])])
+
+
+def ramp_table(ramp: Ramp) -> str:
+    """Lay the trials of a search out, and its answer."""
+    rows = [f"{'requests/s':>10}{'in SLO':>9}{'':>4}{'p99 TTFT ms':>13}{'p99 ITL ms':>12}"]
+    for trial in ramp.trials:
+        share = 100.0 * (trial.goodput.share if trial.goodput else 0.0)
+        verdict = "ok" if holds(trial) else "no"
+        ttft, itl = (_number(latency.p99_s) for latency in (trial.report.ttft, trial.report.itl))
+        rate = trial.profile.rate_per_s or 0.0
+        rows.append(f"{rate:>10.3g}{share:>8.1f}%{verdict:>4}{ttft:>13}{itl:>12}")
+    end = "interrupted before an answer" if ramp.found is None else ramp.found.sentence
+    return "\n".join([*rows, f"{end[0].upper()}{end[1:]}."])
+
+
+def latencies(report: Report) -> dict[str, Latency]:
+    """Return the rows of a report's table by their names."""
+    return {
         "TTFT": report.ttft,
         "ITL": report.itl,
         "mean ITL": report.mean_itl,
         "e2e": report.e2e,
     }
-    lines.extend(_row(name, latency) for name, latency in rows.items())
-    lines.extend(_remarks(report))
-    return "\n".join(lines)
 
 
-_COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
-
-
-def _requests(report: Report) -> str:
+def requests(report: Report) -> str:
+    """Say how the requests ended."""
     counts = [f"{report.ok} ok"]
     counts += [f"{count} {name.replace('_', ' ')}" for name, count in report.failures.items()]
     if report.unfinished:
@@ -29,7 +56,8 @@ def _requests(report: Report) -> str:
     return f"{report.planned} requests: {', '.join(counts)}; {report.duration_s:.2f} s"
 
 
-def _throughput(report: Report) -> str:
+def throughput(report: Report) -> str:
+    """Say how much came through."""
     return (
         f"{report.prompt_tokens} tokens in, {report.output_tokens} out; "
         f"{report.output_tokens_per_s:.1f} out tok/s, {report.total_tokens_per_s:.1f} total tok/s, "
@@ -37,7 +65,25 @@ def _throughput(report: Report) -> str:
     )
 
 
-def _row(name: str, latency: Latency) -> str:
+def good(goodput: Goodput) -> str:
+    """Say how much of it was good."""
+    limits = {
+        "TTFT": goodput.slo.ttft_s,
+        "p95 ITL": goodput.slo.itl_s,
+        "e2e": goodput.slo.e2e_s,
+    }
+    asked = ", ".join(f"{name} {s * 1000:g} ms" for name, s in limits.items() if s is not None)
+    missed = "".join(f", {count} missed {name}" for name, count in goodput.missed.items())
+    verdict = "kept" if goodput.is_met else "missed"
+    return (
+        f"SLO ({asked}; {goodput.slo.share:.4g} of requests) {verdict}: {100 * goodput.share:.1f} "
+        f"% good{missed.replace('missed failed', 'failed')}; goodput {goodput.per_s:.2f} "
+        f"requests/s, {goodput.output_tokens_per_s:.1f} out tok/s"
+    )
+
+
+def milliseconds(latency: Latency) -> list[str]:
+    """Return the cells of one row, by `COLUMNS`; a dash for what was not measured."""
     values = (
         latency.mean_s,
         latency.p50_s,
@@ -46,20 +92,16 @@ def _row(name: str, latency: Latency) -> str:
         latency.p99_s,
         latency.max_s,
     )
-    return f"{name:<14}" + "".join(f"{_milliseconds(value):>10}" for value in values)
+    return [_number(value) for value in values]
 
 
-def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.1f}"
-
-
-def _remarks(report: Report) -> list[str]:
+def notes(report: Report, generator: Generator | None) -> list[str]:
+    """Say what spoils the figures, one sentence each."""
     lines = [f"{name.replace('_', ' ')}: {text}" for name, text in report.examples.items()]
     if report.short_outputs:
         lines.append(f"{report.short_outputs} answers were shorter than asked for.")
-    if report.max_late_s > 0.1:
-        lines.append(
-            f"A request left {report.max_late_s:.2f} s after its due time: this machine could not "
-            f"keep the rate, so the latencies are too low."
-        )
-    return ["", *lines] if lines else []
+    return [*lines, *remarks(generator, report.max_late_s)]
+
+
+def _number(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.1f}"

@@ -14,7 +14,8 @@ from typing import Any
 from pagelet_bench.core.errors import BenchError, UsageError
 from pagelet_bench.core.gates.summary import Document, encoded
 from pagelet_bench.gates import load_test, parity, warmup
-from pagelet_bench.gates.session import open_session, read_key
+from pagelet_bench.gates.session import open_session
+from pagelet_bench.key_file import read_key
 
 KINDS = ("warmup", "parity", "loadTest")
 EXIT_OK, EXIT_ERROR = 0, 2

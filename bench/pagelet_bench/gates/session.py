@@ -1,6 +1,5 @@
 """Requests of a gate: straight to an engine, with the key it knows gateways by."""
 
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -9,23 +8,6 @@ from pagelet_bench.core.errors import UnreachableError, UsageError
 from pagelet_bench.probe import base_url
 
 GATEWAY_KEY_HEADER = "x-pagelet-gateway-key"
-
-
-def read_key(path: Path | None) -> str | None:
-    """Return the key in the first line of a file; None without a file.
-
-    Raises:
-        UsageError: It cannot be read, or is empty.
-    """
-    if path is None:
-        return None
-    try:
-        lines = path.read_text("utf-8").split()
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"the key file {path} cannot be read: {error}.") from None
-    if not lines:
-        raise UsageError(f"the key file {path} is empty.")
-    return lines[0]
 
 
 def open_session(key: str | None) -> aiohttp.ClientSession:
