@@ -68,7 +68,9 @@ class Meter:
         self._leak(now)
         room = max(1.0, part.exact)
         over = self._level + min(amount, room) - room
-        return max(wait_s, over * WINDOW_S / part.exact) if over > _ROUNDING else wait_s
+        if over <= _ROUNDING:
+            return wait_s
+        return max(wait_s, self._leaked_at - now + over * WINDOW_S / part.exact)
 
     def left(self, now: float, part: Part) -> int:
         """Return what is free at once."""
@@ -82,7 +84,7 @@ class Meter:
     def reset_in(self, now: float) -> float:
         """Return in how many seconds all of it is free again if nobody uses more."""
         self._leak(now)
-        leaks_s = self._level / self._rate if self._rate else 0.0
+        leaks_s = self._leaked_at - now + self._level / self._rate if self._level else 0.0
         return max(self.window.reset_in(now), leaks_s)
 
     def add(self, now: float, amount: int, part: Part | None = None) -> None:

@@ -82,7 +82,7 @@ def test_what_is_given_back_makes_room_in_the_long_run_too():
 
 moves = st.lists(
     st.tuples(st.floats(-2, 90), st.sampled_from(["add", "refund", "late"]), st.integers(0, 40)),
-    max_size=40,
+    max_size=12,
 )
 
 
