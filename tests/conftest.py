@@ -7,8 +7,13 @@ it finds becomes an example of its own.
 
 import os
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
-settings.register_profile("settled", derandomize=True, deadline=None, print_blob=True)
+# To explain a failure, hypothesis traces every line of many more runs: minutes that CI has not.
+_PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
+
+settings.register_profile(
+    "settled", derandomize=True, deadline=None, print_blob=True, phases=_PHASES
+)
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "settled"))
