@@ -3,8 +3,9 @@
 Nothing here runs an engine. Requests with lognormal lengths arrive in bursts and conversations;
 two fleets answer them by a simple model of continuous batching (gaps grow with the batch, prompts
 of others interrupt, prompts wait, an engine has slow moments, a new one has a cold prefix cache).
-What they answer is counted in the gateway's own buckets and judged by the operator's own `judge`
-with its own defaults; steps and looks follow the resource's defaults. Seeded: the same command
+What they answer is counted in the gateway's own buckets, kept in the operator's own `Ledger` and
+judged by its own `judge` and `calm` with its own defaults; steps, looks and the canary's replicas
+follow the resource's defaults. Seeded: the same command
 prints the same figures.
 
     python benchmarks/rollout_simulation.py --rollouts 200 --output benchmarks/results/x.json
@@ -14,7 +15,6 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -25,7 +25,10 @@ import numpy as np
 from pagelet_gateway.metrics import ITL_BUCKETS_S, TTFT_BUCKETS_S
 from pagelet_operator.api.quantities import seconds
 from pagelet_operator.api.spec import Rollout
-from pagelet_operator.core.analysis import AnalysisPolicy, Verdict, judge
+from pagelet_operator.core.analysis import AnalysisPolicy, Judgement, Verdict, judge
+from pagelet_operator.core.calm import SPAN_S, calm
+from pagelet_operator.core.capacity import alike
+from pagelet_operator.core.ledger import Ledger
 from pagelet_operator.core.window import Histogram, Window
 
 BIN_S = 5.0
@@ -33,6 +36,14 @@ BIN_S = 5.0
 
 MAX_STEP_S = 900.0
 """A step without a verdict for so long leaves the rollout to a person: undecided."""
+
+BEFORE_S = 1800.0
+"""Stable serves alone for so long before the canary comes."""
+
+BEFORE_STRIDE = 8
+"""Of that time one of so many gaps is counted; all of them would take most of the run."""
+
+STABLE, CANARY = "stable", "canary"
 
 RATES = (0.2, 2.0, 20.0)
 
@@ -53,7 +64,7 @@ CANARIES = (
     Canary("2x ITL", itl=2.0),
     Canary("2x TTFT", ttft=2.0),
     Canary("5 % errors", errors=0.05),
-    Canary("1.2x ITL (allowed)", itl=1.2, good=True),
+    Canary("1.1x ITL (allowed)", itl=1.1, good=True),
 )
 
 
@@ -76,8 +87,8 @@ class Fleet:
     CHUNK = 512
     WARM = 0.4
 
-    def serve(self, prompts: np.ndarray, outputs: np.ndarray) -> "Counts":
-        """Answer requests that arrive in one bin."""
+    def serve(self, prompts: np.ndarray, outputs: np.ndarray, gap_stride: int = 1) -> "Counts":
+        """Answer requests that arrive in one bin; count one of `gap_stride` gaps."""
         rng, n = self.rng, len(prompts)
         self.moment = 0.8 * self.moment + rng.normal(0.0, 0.06)
         slow = math.exp(self.moment)
@@ -95,7 +106,8 @@ class Fleet:
         failed = rng.random(n) < 0.002 + self.canary.errors
         late = rng.random(n) < 0.001
         streamed = ~(failed | late)
-        gaps = self._gaps(gap_s, busy, outputs[streamed], prompts)
+        shown = np.maximum(1, outputs[streamed] // gap_stride)
+        gaps = self._gaps(gap_s, busy, shown, prompts)
         return Counts(
             requests=n,
             errors=int(failed.sum()),
@@ -152,29 +164,45 @@ class Counts:
         )
 
 
-def arrivals(
-    rng: np.random.Generator, rate: float, weight: int
-) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
-    """Yield, per bin, prompt and output lengths of stable's and the canary's requests.
+@dataclass
+class Traffic:
+    """Requests of a model: bursts, and conversations that stay on their revision.
 
-    Bursts: the rate is multiplied by a slow lognormal walk. Requests come in conversations of
-    three turns on average, and a conversation stays on its revision.
+    Bursts: the rate is multiplied by a slow lognormal walk. Conversations have three turns on
+    average; a rising weight takes its share of those under way along, as the gateway's hash does.
     """
-    walk, pending = 0.0, [0, 0]
-    while True:
-        walk = 0.9 * walk + rng.normal(0.0, 0.25)
-        openings = rng.poisson(rate / 3 * BIN_S * math.exp(walk - 0.16))
-        to_canary = rng.binomial(openings, weight / 100)
+
+    rng: np.random.Generator
+    rate: float
+    weight: int = 0
+    walk: float = 0.0
+    pending: list[int] = field(default_factory=lambda: [0, 0])
+    """Turns still to come of conversations under way: stable's, the canary's."""
+
+    TURN_S = 20.0
+
+    def shift(self, weight: int) -> None:
+        """Raise the canary's share."""
+        moved = self.rng.binomial(self.pending[0], (weight - self.weight) / (100 - self.weight))
+        self.pending = [self.pending[0] - moved, self.pending[1] + moved]
+        self.weight = weight
+
+    def bin(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return prompt and output lengths of stable's and the canary's next requests."""
+        rng = self.rng
+        self.walk = 0.9 * self.walk + rng.normal(0.0, 0.25)
+        openings = rng.poisson(self.rate / 3 * BIN_S * math.exp(self.walk - 0.16))
+        to_canary = rng.binomial(openings, self.weight / 100)
         prompts, outputs = [], []
         for index, opened in enumerate((openings - to_canary, to_canary)):
             turns = rng.geometric(1 / 3, opened) - 1
-            later = rng.binomial(pending[index], min(1.0, BIN_S / 20))  # a turn each 20 s or so
-            pending[index] += int(turns.sum()) - later
+            later = rng.binomial(self.pending[index], min(1.0, BIN_S / self.TURN_S))
+            self.pending[index] += int(turns.sum()) - later
             n = opened + later
             prompts.append(np.clip(rng.lognormal(math.log(400), 1.1, n), 8, 16_000))
             lengths = np.clip(rng.lognormal(math.log(120), 0.9, n), 2, 2000)
             outputs.append(lengths.astype(int))
-        yield prompts, outputs
+        return prompts, outputs
 
 
 @dataclass(frozen=True)
@@ -190,40 +218,77 @@ class Run:
     total: int
 
 
+class World:
+    """Stable and a canary under one traffic, and what a gateway counted of them."""
+
+    def __init__(self, canary: Canary, rate: float, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.replicas = max(1, math.ceil(rate / 4))
+        self.fleets = {
+            STABLE: Fleet(rng, self.replicas, CANARIES[0], Fleet.WARM),
+            CANARY: Fleet(rng, 1, canary, 0.0),
+        }
+        self.traffic = Traffic(rng, rate)
+        self.ledger = Ledger()
+        self.counts = {STABLE: Counts(), CANARY: Counts()}
+        self.now, self.served, self.total = -BEFORE_S, 0, 0
+        self.ledger.read("gateway", {}, self.now)
+        while self.now < 0.0:
+            self.pass_time(gap_stride=BEFORE_STRIDE)
+        self.served = self.total = 0
+
+    def give(self, weight: int) -> None:
+        """Give the canary a share, and the replicas for it."""
+        self.traffic.shift(weight)
+        self.fleets[CANARY].replicas = alike(weight, self.replicas)
+
+    def pass_time(self, gap_stride: int = 1) -> None:
+        """Answer the requests of one bin, and have the gateway read."""
+        prompts, outputs = self.traffic.bin()
+        for index, (name, fleet) in enumerate(self.fleets.items()):
+            self.counts[name] += fleet.serve(prompts[index], outputs[index], gap_stride)
+        self.served += len(prompts[1])
+        self.total += len(prompts[0]) + len(prompts[1])
+        self.now += BIN_S
+        counted = {("m", name): count.window(0.0, 0.0) for name, count in self.counts.items()}
+        self.ledger.read("gateway", counted, self.now)
+
+    def judge(self, policy: AnalysisPolicy, since: float) -> Judgement:
+        """Judge the canary as the operator does (`senses.py`)."""
+        stable, canary = (self.ledger.window(("m", name), since) for name in self.fleets)
+        before = self.ledger.entries(("m", STABLE), self.now - SPAN_S)
+        each = self.replicas / self.fleets[CANARY].replicas
+        return judge(policy, canary, stable, calm(before, stable, canary, each))
+
+
 def rollout(canary: Canary, rate: float, policy: AnalysisPolicy, seed: int) -> Run:
     """Run one rollout to its end."""
-    rng = np.random.default_rng(seed)
-    replicas = max(1, math.ceil(rate / 4))
-    fleets = [
-        Fleet(rng, replicas, CANARIES[0], Fleet.WARM),
-        Fleet(rng, replicas, canary, 0.0),
-    ]
-    now, served, total = 0.0, 0, 0
+    world, why = World(canary, rate, seed), ""
     for step in Rollout().steps:
-        traffic = arrivals(rng, rate, step.weight)
-        began, looked, fails = now, now, 0
-        counts = [Counts(), Counts()]
+        world.give(step.weight)
+        began, looked, fails = world.now, world.now, 0
         while True:
-            prompts, outputs = next(traffic)
-            for index, fleet in enumerate(fleets):
-                counts[index] += fleet.serve(prompts[index], outputs[index])
-            served += len(prompts[1])
-            total += len(prompts[0]) + len(prompts[1])
-            now += BIN_S
-            if now < looked + policy.interval_s:
+            world.pass_time()
+            if world.now < looked + policy.interval_s:
                 continue
-            looked = now
-            stable, on_trial = (count.window(began, now) for count in counts)
-            judgement = judge(policy, on_trial, stable)
+            looked = world.now
+            judgement = world.judge(policy, began)
             verdict, why = judgement.verdict, f"{step.weight} %: {judgement.message}"
-            fails = fails + 1 if verdict is Verdict.FAIL else 0
+            fails = _row(fails, verdict)
             if fails >= policy.failure_limit:
-                return Run(why, "withdrawn", now, served, total)
-            if verdict is Verdict.PASS and now >= began + seconds(step.hold):
+                return Run(why, "withdrawn", world.now, world.served, world.total)
+            if verdict is Verdict.PASS and world.now >= began + seconds(step.hold):
                 break
-            if now >= began + MAX_STEP_S:
-                return Run(why, "undecided", now, served, total)
-    return Run(why, "promoted", now, served, total)
+            if world.now >= began + MAX_STEP_S:
+                return Run(why, "undecided", world.now, world.served, world.total)
+    return Run(why, "promoted", world.now, world.served, world.total)
+
+
+def _row(fails: int, verdict: Verdict) -> int:
+    """Return how many looks in a row said Fail; what could not be decided ends no row."""
+    if verdict is Verdict.FAIL:
+        return fails + 1
+    return 0 if verdict is Verdict.PASS else fails
 
 
 def _case(job: tuple[Canary, float, AnalysisPolicy, int, int]) -> dict[str, object]:

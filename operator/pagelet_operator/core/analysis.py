@@ -14,7 +14,7 @@ looks within one doubling, and `failure_limit` of them in a row, stay below is n
 simulated: benchmarks/rollout_simulation.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pagelet_operator.core.allowance import Limit, absolute, harm, relative
@@ -37,6 +37,9 @@ class Verdict(StrEnum):
     FAIL = "Fail"
     INCONCLUSIVE = "Inconclusive"
     ERROR = "Error"
+
+
+_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
 class Baseline(StrEnum):
@@ -126,7 +129,7 @@ def judge(
         policy: What is allowed.
         canary: What was measured of it since its step began; None if nothing was.
         baseline: The same of the stable revision, or a stored profile.
-        calm: What stable's latencies are instead, where the canary idles; see `core.calm`.
+        calm: Stable in its calmest time, where the canary idles; its latencies count, too.
     """
     if canary is None:
         return Judgement(
@@ -137,12 +140,7 @@ def judge(
         text = f"{seen} of {policy.min_requests} requests seen"
         return _judgement(canary, Verdict.INCONCLUSIVE, text)
     risk = fail_risk(policy, canary.span_s)
-    metrics = tuple(
-        _judge(rule, canary, calm, risk, " at its calmest")
-        if calm is not None and rule.metric in QUANTILES
-        else _judge(rule, canary, baseline, risk)
-        for rule in policy.metrics
-    )
+    metrics = tuple(_compared(rule, canary, baseline, calm, risk) for rule in policy.metrics)
     failed = [metric.message for metric in metrics if metric.verdict is Verdict.FAIL]
     if failed:
         return _judgement(canary, Verdict.FAIL, "; ".join(failed), metrics)
@@ -180,8 +178,27 @@ def _judgement(
     )
 
 
+def _compared(
+    rule: Rule,
+    canary: Window,
+    baseline: Window | Profile | None,
+    calm: Window | None,
+    risk: float,
+) -> MetricJudgement:
+    """Judge one metric; a latency of a canary that idles has to bear both comparisons."""
+    if calm is None or rule.metric not in QUANTILES:
+        return _judge(rule, canary, baseline, risk)
+    now = _judge(rule, canary, baseline, risk / 2)
+    then = _judge(rule, canary, calm, risk / 2)
+    then = replace(then, message=f"{then.message} at its calmest")
+    return min(then, now, key=lambda found: _WORST_FIRST.index(found.verdict))
+
+
 def _judge(
-    rule: Rule, canary: Window, baseline: Window | Profile | None, risk: float, when: str = ""
+    rule: Rule,
+    canary: Window,
+    baseline: Window | Profile | None,
+    risk: float,
 ) -> MetricJudgement:
     # Two bounds decide a comparison, one of each side, so each gets half of the risk.
     found = estimate(rule.metric, canary, low_risk=risk / 2, high_risk=PASS_RISK)
@@ -197,7 +214,7 @@ def _judge(
     return MetricJudgement(
         metric=rule.metric,
         verdict=verdict,
-        message=f"{rule.metric} {shown(rule.metric, found.value)}, {text}{when}",
+        message=f"{rule.metric} {shown(rule.metric, found.value)}, {text}",
         canary=found.value,
         baseline=stable.value if stable else None,
     )
@@ -225,8 +242,7 @@ def _limits(rule: Rule, stable: Estimate | None, span_s: float) -> tuple[Limit, 
 
 def _worst(found: Estimate, limits: tuple[Limit, ...]) -> tuple[Verdict, str]:
     compared = [(_compare(found, limit), limit.text) for limit in limits]
-    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
-    return min(compared, key=lambda item: order.index(item[0]))
+    return min(compared, key=lambda item: _WORST_FIRST.index(item[0]))
 
 
 def _compare(found: Estimate, limit: Limit) -> Verdict:
