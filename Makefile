@@ -43,14 +43,16 @@ check: setup  ## Format, lint, types, layers, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m pagelet_operator.kube.generate --check
 	$(BIN)/python -m pagelet.reference --check
+	$(BIN)/python -m pagelet.dashboards --check
 
 format: setup  ## Format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: setup  ## Write the CRD, install.yaml and reference pages anew
+generate: setup  ## Write the CRD, install.yaml, reference pages and dashboards anew
 	$(BIN)/python -m pagelet_operator.kube.generate
 	$(BIN)/python -m pagelet.reference
+	$(BIN)/python -m pagelet.dashboards
 
 bench: setup  ## Serve 48 mixed requests on this machine and report
 	$(BIN)/python benchmarks/serving.py

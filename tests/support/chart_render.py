@@ -97,6 +97,12 @@ COMBINATIONS: dict[str, Object] = {
         "scope": "Namespace",
         "monitoring": {"monitors": "Always", "labels": {"release": "prom"}, "interval": "1m"},
     },
+    "monitored-engines": {
+        "monitoring": {
+            "monitors": "Always",
+            "engines": [{"namespace": "chat", "name": "a"}, {"namespace": "code", "name": "b"}],
+        }
+    },
     "unmonitored": {"monitoring": {"monitors": "Never", "rules": "Never", "dashboards": False}},
     "own-runbook": {"monitoring": {"rules": "Always", "runbookUrl": "https://wiki/pagelet"}},
     "in-a-parent-chart": {"global": {"imageRegistry": "x"}},

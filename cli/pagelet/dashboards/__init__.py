@@ -1,0 +1,1 @@
+"""Grafana dashboards as code; `charts/pagelet/files/dashboards/` is written from here."""
