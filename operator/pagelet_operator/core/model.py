@@ -15,6 +15,7 @@ from typing import Any
 
 from pagelet_operator.core.analysis import AnalysisPolicy
 from pagelet_operator.core.gates import Gate
+from pagelet_operator.core.scaling import ScalingPolicy
 
 Template = Mapping[str, Any]
 """The parts of a spec that need new replicas when they change: model, engine, pod (JSON)."""
@@ -123,9 +124,12 @@ class Model:
     """`revision_name` of `template`: the revision that should become stable."""
     template: Template
     replicas: int
+    """Replicas a revision has in full."""
     request_timeout_s: float
     rollout: RolloutPolicy
     traffic: TrafficPolicy = TrafficPolicy()
+    scaling: ScalingPolicy | None = None
+    """What the number of replicas follows; None where it is fixed or somebody else's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +178,8 @@ class RevisionPlan:
     role: Role
     replicas: int
     weight: int
+    first_out: tuple[str, ...] = ()
+    """Endpoints in the order in which they should end if there are more than `replicas`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

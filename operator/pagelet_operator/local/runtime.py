@@ -236,11 +236,11 @@ class ProcessRuntime:
         self._told = troubles
 
     def _end_surplus(self, plan: Plan, revisions: dict[str, _Revision], drain_s: float) -> int:
-        planned = {item.revision: item.replicas for item in plan.revisions}
+        planned = {item.revision: item for item in plan.revisions}
         ended = 0
         for name, revision in list(revisions.items()):
-            surplus = revision.replicas[planned.get(name, 0) :]
-            del revision.replicas[planned.get(name, 0) :]
+            surplus = _surplus(revision, planned.get(name))
+            revision.replicas = [r for r in revision.replicas if r not in surplus]
             for replica in surplus:
                 self._end(replica, drain_s)
             ended += len(surplus)
@@ -259,6 +259,21 @@ class ProcessRuntime:
                 await asyncio.wait_for(self._closing.wait(), self._settle_s)
         self._listener("ReplicaEnding", f"{service.name} finishes its requests and ends")
         await service.stop(drain_s + KILL_MARGIN_S)
+
+
+def _surplus(revision: _Revision, planned: RevisionPlan | None) -> list[_Replica]:
+    """Return the replicas that should end: those not ready first, then as the plan names them."""
+    if planned is None:
+        return list(revision.replicas)
+    order = {endpoint: index for index, endpoint in enumerate(planned.first_out)}
+
+    def turn(replica: _Replica) -> int:
+        endpoint = replica.service.endpoint
+        return -1 if endpoint is None else order.get(endpoint, len(order))
+
+    # Of equals the youngest: it has the least in its cache.
+    youngest_first = sorted(reversed(revision.replicas), key=turn)
+    return youngest_first[: max(0, len(revision.replicas) - planned.replicas)]
 
 
 def _observed(name: str, revision: _Revision) -> RevisionFleet:

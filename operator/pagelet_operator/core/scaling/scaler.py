@@ -50,18 +50,21 @@ def decide(state: ScalerState, policy: ScalingPolicy, seen: Seen, now: float) ->
     state = _within_memory(_adopt(state, policy, seen), policy, now)
     state = note_pending(state, seen.ready, now)
     why = fault(seen, now, policy.fresh_s)
-    if why is None and seen.ready > 0:
+    if state.samples and now < state.samples[-1].at + policy.interval_s:
+        # Looks come with every event; only the clock makes readings of one moment two.
+        wish = Need(_asked(state), state.reason, state.message)
+    elif why is None and seen.ready > 0:
         sample = _with_shape(measure(seen, state.samples, policy, now), state, policy, seen)
         state = replace(
             state,
-            samples=(*(s for s in state.samples if s.at < now), sample),
+            samples=(*state.samples, sample),
             idle_since=_idle_since(state, policy, sample),
         )
         state = learn(state, policy, sample)
         wish = _wish(state, policy, seen, now)
     else:
         state = replace(state, idle_since=None)
-        wish = _blind(state, why)
+        wish = _blind(state, seen, why)
     return _carried_out(state, policy, seen, wish, now)
 
 
@@ -91,9 +94,9 @@ def _idle_since(state: ScalerState, policy: ScalingPolicy, sample: Sample) -> fl
     return state.idle_since
 
 
-def _blind(state: ScalerState, why: str | None) -> Need:
+def _blind(state: ScalerState, seen: Seen, why: str | None) -> Need:
     asked = _asked(state)
-    if why is None:
+    if seen.ready == 0 or why is None:
         return Need(asked, "NoReplicaReady", "no replica is ready, so none can tell its load")
     return Need(asked, "DataNotUsable", why)
 
@@ -181,7 +184,7 @@ def _carried_out(
         reason=wish.reason,
         message=wish.message,
         inputs=inputs,
-        wake_at=now + policy.interval_s,
+        wake_at=_next_reading_at(state, policy, now),
     )
 
 
@@ -237,6 +240,12 @@ def _changed(state: ScalerState, seen: Seen, replicas: int, now: float) -> Scale
         rising=rising,
         reversed_up_at=now if back else state.reversed_up_at,
     )
+
+
+def _next_reading_at(state: ScalerState, policy: ScalingPolicy, now: float) -> float:
+    last_at = state.samples[-1].at if state.samples else now
+    due = last_at + policy.interval_s
+    return due if due > now else now + policy.interval_s
 
 
 def _inputs(state: ScalerState, policy: ScalingPolicy, seen: Seen, now: float) -> dict[str, float]:

@@ -1,7 +1,10 @@
 """What the scaler remembers between two looks, and what a look decides."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NO_STREAMS: Mapping[str, float] = MappingProxyType({})
 
 COLD_START_S = 120.0
 """Assumed until one was measured: weights from a local disk, and a warm-up."""
@@ -91,5 +94,7 @@ class ScaleDecision:
     """A sentence with the figures that decided."""
     inputs: Mapping[str, float]
     """What was looked at, by name."""
-    wake_at: float | None
-    """When to look again (Unix seconds); None where there is nothing to decide."""
+    wake_at: float
+    """When to look again, Unix seconds."""
+    streams: Mapping[str, float] = field(default_factory=lambda: _NO_STREAMS)
+    """Requests under way by endpoint, as far as replicas told: who has few ends first."""
