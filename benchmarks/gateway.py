@@ -134,6 +134,8 @@ class Bench:
         """One run."""
         probe = Probe(target.proxy)
         load = run(self.loop, self.engine, plan, target.ask, probe=probe.look)
+        if load.refusals:
+            print(f"{target.name} refused {len(load.refusals)}, first: {load.refusals[0]!r}")
         return {**load.report(), **probe.report(load)}
 
 

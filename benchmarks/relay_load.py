@@ -16,6 +16,8 @@ from relay_plan import Load, Pace, Plan
 
 END_MARK = b"0\r\n\r\n"
 FIRST_NUMBER = 10**NUMBER_DIGITS
+REFUSAL_BYTES = 400
+"""How much is kept of an answer without an event."""
 MOST_IDLE_S = 0.01
 PATIENCE_S = 30.0
 """How much longer than planned a run may take before it counts as hung."""
@@ -75,7 +77,8 @@ class Clients:
 
     @property
     def have_all_begun(self) -> bool:
-        """Whether as many streams as planned have had an event; a flood is measured whole."""
+        """Whether as many streams as planned have had an event or were refused; a flood is
+        measured whole."""
         return self._num_begun >= self._plan.streams or self._plan.pace is Pace.FLOOD
 
     @property
@@ -120,7 +123,8 @@ class Clients:
             start += len(STAMP)
             self._count(reader, text[start : start + STAMP_DIGITS], now)
             start = text.find(STAMP, start)
-        reader.tail = text[start:] if start >= 0 else text[1 - len(STAMP) :]
+        kept_bytes = len(STAMP) - 1 if reader.has_first else REFUSAL_BYTES
+        reader.tail = text[start:] if start >= 0 else text[-kept_bytes:]
 
     def _count(self, reader: _Reader, stamp: bytes, now: float) -> None:
         load = self._load
@@ -142,7 +146,11 @@ class Clients:
         self._load.num_whole += reader.tail.endswith(END_MARK)
         self._reading.discard(reader)
         self._loop.drop(reader.sock)
-        if self._plan.has_clock and not self._engine.is_over:
+        if not reader.has_first and not self._engine.is_over:
+            # Not asked again: whoever refuses at once would be asked without end.
+            self._num_begun += 1
+            self._load.refusals.append(reader.tail.decode("latin-1"))
+        elif self._plan.has_clock and not self._engine.is_over:
             self.ask()
 
 

@@ -59,6 +59,8 @@ class Load:
     num_in_window: int = 0
     """Events read in the window."""
     window_s: float = 0.0
+    refusals: list[str] = field(default_factory=list)
+    """The ends of answers that ended without an event before they should."""
 
     def report(self) -> dict[str, float]:
         """Counts, rates, and quantiles in milliseconds."""
@@ -73,6 +75,7 @@ class Load:
             "events_read": self.num_read,
             "streams": self.num_streams,
             "whole_streams": self.num_whole,
+            "refused": len(self.refusals),
         }
 
 
