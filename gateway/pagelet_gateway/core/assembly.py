@@ -9,14 +9,32 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from pagelet_gateway.core.cluster import Resource, Slice, addresses
+from pagelet_gateway.core.cluster import Resource, Slice, addresses, metrics_ports
 from pagelet_gateway.core.key_material import KeyRef, Material, Purpose, SecretRef
 from pagelet_gateway.core.route_table import ModelRoute, RouteTable
 from pagelet_gateway.core.table_fields import RouteTableError
 from pagelet_gateway.core.table_parser import parse_model
 
-Addresses = Mapping[tuple[str, str], tuple[str, ...]]
 Keys = Mapping[KeyRef, Material]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the pods of a cluster are."""
+
+    urls: Mapping[tuple[str, str], tuple[str, ...]]
+    """Base URLs behind each Service, by namespace and name."""
+    metrics_ports: Mapping[str, int]
+    """By base URL."""
+
+    def of(self, namespace: str, service: str) -> list[dict[str, Any]]:
+        """Return the endpoints behind a Service, as the route table names them."""
+        return [
+            {"url": url, "metricsPort": port}
+            if (port := self.metrics_ports.get(url))
+            else {"url": url}
+            for url in self.urls.get((namespace, service), ())
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +82,14 @@ def assemble(
             model that is new waits for it, one that serves goes on without it.
         before: `good` of the last assembly.
     """
-    urls = addresses(slices)
+    slices = list(slices)
+    places = Places(addresses(slices), metrics_ports(slices))
     models: dict[str, ModelRoute] = {}
     owners: dict[str, str] = {}
     good: dict[str, Good] = {}
     problems: dict[str, tuple[str, ...]] = {}
     for resource in sorted(resources, key=lambda item: item.age):
-        found, said = _understand(resource, urls, keys, before.get(resource.uid))
+        found, said = _understand(resource, places, keys, before.get(resource.uid))
         if found is not None:
             good[resource.uid] = found
             name = found.route.name
@@ -111,30 +130,30 @@ def _namespace(title: str) -> str:
 
 
 def _understand(
-    resource: Resource, urls: Addresses, keys: Keys, before: Good | None
+    resource: Resource, places: Places, keys: Keys, before: Good | None
 ) -> tuple[Good | None, tuple[str, ...]]:
     if resource.traffic is None:
         if before is None:
             return None, ()  # The operator has not looked at it yet.
-        again, said = _read(resource, before.traffic, urls, keys, before)
+        again, said = _read(resource, before.traffic, places, keys, before)
         return again, (*said, "status.traffic is gone; the last one still counts")
     if before is None and any(
         ref not in keys for ref in _references(resource.namespace, resource.traffic)
     ):
         return None, ()  # Its first requests should not be refused for a key on its way.
     try:
-        return _read(resource, resource.traffic, urls, keys, before)
+        return _read(resource, resource.traffic, places, keys, before)
     except RouteTableError as error:
         if before is None:
             return None, (f"status.traffic: {error}",)
-        again, said = _read(resource, before.traffic, urls, keys, before)
+        again, said = _read(resource, before.traffic, places, keys, before)
         return again, (*said, f"status.traffic: {error}; the last good one still counts")
 
 
 def _read(
     resource: Resource,
     traffic: Mapping[str, Any],
-    urls: Addresses,
+    places: Places,
     keys: Keys,
     before: Good | None,
 ) -> tuple[Good, tuple[str, ...]]:
@@ -143,7 +162,7 @@ def _read(
     Raises:
         RouteTableError: It breaks a rule of the route table.
     """
-    entry = _Entry(resource.namespace, urls, keys)
+    entry = _Entry(resource.namespace, places, keys)
     wire = {**entry.of(traffic), "resource": resource.title}
     if before is not None and before.wire == wire:
         return Good(traffic, before.wire, before.route), tuple(entry.said)
@@ -153,10 +172,10 @@ def _read(
 class _Entry:
     """Fills in what `status.traffic` only names; what has another shape is left to the parser."""
 
-    def __init__(self, namespace: str, urls: Addresses, keys: Keys) -> None:
+    def __init__(self, namespace: str, places: Places, keys: Keys) -> None:
         self.said: list[str] = []
         self._namespace = namespace
-        self._urls = urls
+        self._places = places
         self._keys = keys
         self._owners: dict[str, str] = {}
 
@@ -175,8 +194,7 @@ class _Entry:
         return wire
 
     def _revision(self, item: dict[str, Any]) -> dict[str, Any]:
-        urls = self._urls.get((self._namespace, str(item.get("name"))), ())
-        return {**item, "endpoints": [{"url": url} for url in urls]}
+        return {**item, "endpoints": self._places.of(self._namespace, str(item.get("name")))}
 
     def _tenant(self, item: dict[str, Any]) -> dict[str, Any]:
         name = str(item.get("name"))

@@ -4,7 +4,7 @@ Sources: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/e
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 SERVICE_LABEL = "kubernetes.io/service-name"
@@ -14,6 +14,9 @@ MODEL_LABEL = "pagelet.dev/model"
 
 PORT_NAME = "http"
 """Name of the port on which an engine serves."""
+
+METRICS_PORT_NAME = "metrics"
+"""Name of the port of /metrics, where it is another one."""
 
 Object = Mapping[str, Any]
 
@@ -49,6 +52,8 @@ class Endpoint:
     """What tells pods apart: an uid, or the address itself."""
     is_ipv6: bool
     url: str
+    metrics_port: int | None = field(default=None, compare=False)
+    """Where /metrics is, if not on the same port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +107,19 @@ def addresses(slices: Iterable[Slice]) -> dict[tuple[str, str], tuple[str, ...]]
     }
 
 
+def metrics_ports(slices: Iterable[Slice]) -> dict[str, int]:
+    """Return the port of /metrics by base URL, for those that name one."""
+    return {
+        endpoint.url: endpoint.metrics_port
+        for item in slices
+        for endpoint in item.endpoints
+        if endpoint.metrics_port is not None and 0 < endpoint.metrics_port < 65536
+    }
+
+
 def _endpoints(item: Object) -> Iterator[Endpoint]:
     is_ipv6 = item.get("addressType") == "IPv6"
-    port = _port(item)
+    port, metrics_port = _port(item, PORT_NAME), _port(item, METRICS_PORT_NAME)
     if port is None or item.get("addressType") not in ("IPv4", "IPv6"):
         return
     for endpoint in map(_mapping, _list(item.get("endpoints"))):
@@ -115,12 +130,12 @@ def _endpoints(item: Object) -> Iterator[Endpoint]:
         address = str(found[0])
         pod = str(_mapping(endpoint.get("targetRef")).get("uid") or address)
         host = f"[{address}]" if is_ipv6 else address
-        yield Endpoint(pod, is_ipv6, f"http://{host}:{port}")
+        yield Endpoint(pod, is_ipv6, f"http://{host}:{port}", metrics_port)
 
 
-def _port(item: Object) -> int | None:
+def _port(item: Object, name: str) -> int | None:
     ports = map(_mapping, _list(item.get("ports")))
-    found = next((port.get("port") for port in ports if port.get("name") == PORT_NAME), None)
+    found = next((port.get("port") for port in ports if port.get("name") == name), None)
     return found if isinstance(found, int) else None
 
 

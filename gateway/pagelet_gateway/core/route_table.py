@@ -123,6 +123,8 @@ class Revision:
     """Share of the model's requests, percent."""
     endpoints: tuple[str, ...]
     """Base URLs, `scheme://host[:port]`, no trailing slash."""
+    metrics_urls: Mapping[str, str] = field(default_factory=dict)
+    """Base URL of /metrics by endpoint, for those that serve it on another port."""
     quota: Quota = Quota()
     """What a canary may take at most, whatever its share."""
 

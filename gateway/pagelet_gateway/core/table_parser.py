@@ -110,16 +110,21 @@ def _revision(item: Item, path: str) -> Revision:
     if role not in tuple(Role):
         raise RouteTableError(f"{path}.role", f"{role!r}, choose stable, canary or retired")
     endpoints: list[str] = []
+    metrics_urls: dict[str, str] = {}
     for at, entry in read.objects(item, "endpoints", path):
         url = _authority_url(entry, at)
         if url in endpoints:
             raise RouteTableError(f"{at}.url", f"{url!r} occurs twice in this revision")
         endpoints.append(url)
+        port = read.optional_integer(entry, "metricsPort", at, high=65535)
+        if port is not None:
+            metrics_urls[url] = _with_port(url, port)
     return Revision(
         name=read.text(item, "name", path),
         role=Role(role),
         weight=read.integer(item, "weight", path, low=0, high=100),
         endpoints=tuple(endpoints),
+        metrics_urls=metrics_urls,
         quota=_quota(item, path),
     )
 
@@ -223,3 +228,9 @@ def _authority_url(item: Item, path: str) -> str:
     if has_port and not (host and port.isdigit() and 0 < int(port[:6]) < 65536):
         raise RouteTableError(f"{path}.url", f"{url!r} has no port between 1 and 65535")
     return f"{scheme}://{authority}"
+
+
+def _with_port(url: str, port: int) -> str:
+    """Return `url` with another port; a bracketed IPv6 address has colons of its own."""
+    head, _, tail = url.rpartition(":")
+    return f"{head if tail.isdigit() else url}:{port}"

@@ -63,20 +63,20 @@ class LoadWatch:
         now, wanted = time.monotonic(), self._wanted()
         for url in [url for url in self._rests_until if url not in wanted]:
             del self._rests_until[url]
-        for url, key in wanted.items():
+        for url, (place, key) in wanted.items():
             if len(self._asking) >= MAX_CONCURRENT:
                 return
             if url not in self._asking and self._rests_until.get(url, now) <= now:
-                task = asyncio.create_task(self._ask(url, key))
+                task = asyncio.create_task(self._ask(url, place, key))
                 self._asking[url] = task
                 task.add_done_callback(partial(self._forget, url))
 
-    def _wanted(self) -> dict[str, str | None]:
-        """Endpoints of revisions with a share, with the key their engines ask for."""
+    def _wanted(self) -> dict[str, tuple[str, str | None]]:
+        """Endpoints of revisions with a share: where their metrics are, and the key for them."""
         table = self.router.table
         models = table.models.values() if table else ()
         wanted = {
-            url: route.gateway_key
+            url: (revision.metrics_urls.get(url, url), route.gateway_key)
             for route in models
             for revision in route.serving
             for url in revision.endpoints
@@ -85,9 +85,9 @@ class LoadWatch:
         random.shuffle(urls)  # beyond the limit everyone gets its turn
         return {url: wanted[url] for url in urls}
 
-    async def _ask(self, url: str, key: str | None) -> None:
+    async def _ask(self, url: str, place: str, key: str | None) -> None:
         try:
-            report = await self._read(url, key)
+            report = await self._read(place, key)
         except (aiohttp.ClientError, OSError, TimeoutError, _UselessError) as error:
             self._note_failure(url, str(error) or type(error).__name__)
             return
@@ -100,12 +100,12 @@ class LoadWatch:
     def _forget(self, url: str, _: "asyncio.Task[None]") -> None:
         self._asking.pop(url, None)
 
-    async def _read(self, url: str, key: str | None) -> LoadReport:
+    async def _read(self, place: str, key: str | None) -> LoadReport:
         headers = {"x-pagelet-gateway-key": key} if key else {}
         async with (
             asyncio.timeout(TIMEOUT_S),
             self.session.get(
-                URL(f"{url}/metrics", encoded=True), headers=headers, allow_redirects=False
+                URL(f"{place}/metrics", encoded=True), headers=headers, allow_redirects=False
             ) as response,
         ):
             if response.status != 200:

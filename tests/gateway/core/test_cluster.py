@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagelet_gateway.core.cluster import addresses, resource_of, slice_of
+from pagelet_gateway.core.cluster import addresses, metrics_ports, resource_of, slice_of
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -37,9 +37,12 @@ def urls(*slices: dict) -> tuple[str, ...]:
 
 @given(st.dictionaries(st.sampled_from(["metadata", "status", "endpoints", "ports"]), json))
 def test_no_shape_of_an_object_is_an_error(item):
-    slice_of(item)
-    slice_of({**item, "addressType": "IPv4"})
-    resource_of(item)
+    for shape in (item, {**item, "addressType": "IPv4"}):
+        for url in addresses([slice_of(shape)]).values():
+            assert all(each.startswith("http://") for each in url)
+        assert all(0 < port < 65536 for port in metrics_ports([slice_of(shape)]).values())
+    traffic = resource_of(item).traffic
+    assert traffic is None or traffic == item["status"]["traffic"]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,13 @@ def test_names_that_need_a_resolver_and_ports_of_other_names_are_left_out():
     other = a_slice(pod("10.0.0.1"))
     other["ports"] = [{"name": "metrics", "port": 9}]
     assert urls(other) == ()
+
+
+@pytest.mark.parametrize(("port", "found"), [(9, {"http://10.0.0.1:8000": 9}), (0, {}), ("9", {})])
+def test_a_port_named_metrics_is_where_the_metrics_are(port, found):
+    one = a_slice(pod("10.0.0.1"))
+    one["ports"][0]["port"] = port
+    assert metrics_ports([slice_of(one)]) == found
 
 
 def test_a_service_of_the_same_name_elsewhere_is_another():

@@ -266,3 +266,26 @@ def test_the_schema_takes_the_example_and_refuses_what_the_parser_refuses():
         is_whole = path in NOT_IN_THE_SCHEMA or any(value in str(raw) for value in lenient)
         if isinstance(raw, dict) and not is_whole:
             assert not validator.is_valid(raw), raw
+
+
+@pytest.mark.parametrize(
+    ("url", "metrics_url"),
+    [
+        ("http://10.0.0.1:8000", "http://10.0.0.1:9"),
+        ("https://engine", "https://engine:9"),
+        ("http://[fd00::1]:8000", "http://[fd00::1]:9"),
+        ("http://[fd00::1]", "http://[fd00::1]:9"),
+    ],
+)
+def test_metrics_may_have_a_port_of_their_own(url, metrics_url):
+    endpoint = {"url": url, "metricsPort": 9}
+    found = parse(document(revision(endpoints=[endpoint]))).models["m"].revisions[0]
+    assert found.endpoints == (url,)
+    assert found.metrics_urls == {url: metrics_url}
+
+
+@pytest.mark.parametrize("port", [0, 65536, "9", True])
+def test_a_metrics_port_that_is_none_is_refused(port):
+    endpoint = {"url": "http://10.0.0.1:8000", "metricsPort": port}
+    with pytest.raises(RouteTableError, match="metricsPort"):
+        parse(document(revision(endpoints=[endpoint])))

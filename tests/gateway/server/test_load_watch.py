@@ -87,6 +87,17 @@ async def test_all_with_a_share_are_asked_and_no_others(session):
         assert two.received == []
 
 
+async def test_engines_are_asked_at_the_port_where_their_metrics_are(session):
+    async with Upstream() as engine, Upstream(sees_metrics=True, script=reports(0)) as metrics:
+        route = model("m", {"m-1": (100, [engine.url])})
+        route["revisions"][0]["endpoints"][0]["metricsPort"] = metrics.port
+        router = Router()
+        router.apply(parse(table(route)))
+        await watching(router, session, lambda m: count(m, "ok") >= 2)
+        assert {received.path for received in metrics.received} == {"/metrics"}
+        assert engine.num_connections == 0
+
+
 async def test_engines_are_shown_the_gateways_key(session):
     async with (
         Upstream(sees_metrics=True, script=reports(0)) as one,
