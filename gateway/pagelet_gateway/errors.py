@@ -9,6 +9,7 @@
     │   ├── MissingKeyError          401 missing_api_key
     │   ├── InvalidKeyError          401 invalid_api_key
     │   ├── OutputCapError           400 output_cap_exceeded
+    │   ├── PromptCapError           400 prompt_too_long
     │   ├── UnknownModelError        404 model_not_found
     │   ├── UnknownRevisionError     404 revision_not_found
     │   ├── RevisionDeniedError      403 revision_not_allowed
@@ -112,6 +113,12 @@ class OutputCapError(RequestError):
     """The request asks for more output than one request may have."""
 
     code = "output_cap_exceeded"
+
+
+class PromptCapError(RequestError):
+    """The prompt has more tokens than one request may have."""
+
+    code = "prompt_too_long"
 
 
 class UnknownModelError(RequestError):

@@ -1,8 +1,9 @@
 """What one request may ask for: refused before an engine sees it where that is sure.
 
-The gateway has no tokenizer, so it judges only what the request says in numbers. The prompt's
-cap travels to the engine, which counts (header x-pagelet-max-prompt-tokens); the output's too,
-since an engine also knows how many prompts one request carries.
+The gateway has no tokenizer, so it judges only what the request says in numbers: output asked for,
+and prompts given as token ids. The cap of prompts in text travels to the engine, which counts
+(header x-pagelet-max-prompt-tokens); the output's too, since an engine also knows how many
+prompts one request carries.
 """
 
 from pagelet_gateway.core.route_table import Caps
@@ -34,6 +35,14 @@ def refusal(caps: Caps, *, max_tokens: int | None, num_choices: int) -> str | No
             f"per request."
         )
     return None
+
+
+def prompt_refusal(caps: Caps, num_prompt_ids: int | None) -> str | None:
+    """Say why a prompt given as token ids is too long; None if it is not, or is text."""
+    cap = caps.max_prompt_tokens
+    if cap is None or num_prompt_ids is None or num_prompt_ids <= cap:
+        return None
+    return f"The prompt has {num_prompt_ids} tokens; at most {cap} are allowed here. Shorten it."
 
 
 def tighter(one: Caps, other: Caps) -> Caps:

@@ -6,7 +6,7 @@ from pagelet_gateway.core import caps
 from pagelet_gateway.core.quota import Limit, Refused, Scope, Standing, Standings
 from pagelet_gateway.core.route_table import ModelRoute, Revision, Role, RouteTable
 from pagelet_gateway.core.tenancy import Caller
-from pagelet_gateway.errors import OutputCapError, QuotaError
+from pagelet_gateway.errors import OutputCapError, PromptCapError, QuotaError, RequestError
 from pagelet_gateway.metrics import Outcome
 from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.exchange import Headers
@@ -39,14 +39,22 @@ class Admission:
         """Refuse what asks for more than one request may have.
 
         Raises:
-            OutputCapError: It does.
+            PromptCapError: Its prompt, given as token ids, is too long.
+            OutputCapError: It asks for too much output.
         """
+        prompt_said = caps.prompt_refusal(caller.route.caps, seen.num_prompt_ids)
+        if prompt_said is not None:
+            raise self._capped(caller, PromptCapError(prompt_said, param="prompt"))
         said = caps.refusal(
             caller.route.caps, max_tokens=seen.max_tokens, num_choices=seen.num_choices
         )
         if said is not None:
-            self._metrics.reject((caller.route.name, caller.label), OutputCapError.code)
-            raise OutputCapError(said, param="max_tokens" if seen.max_tokens else "n")
+            param = "max_tokens" if seen.max_tokens else "n"
+            raise self._capped(caller, OutputCapError(said, param=param))
+
+    def _capped(self, caller: Caller, refusal: RequestError) -> RequestError:
+        self._metrics.reject((caller.route.name, caller.label), refusal.code)
+        return refusal
 
     async def admit(self, call: Call, table: RouteTable) -> None:
         """Charge a request to tenant, model and revision; sets `call.grant`.

@@ -1,6 +1,6 @@
 """Where a request goes next: the model's own endpoints, then its fallbacks, then hopeless ones."""
 
-from pagelet_gateway.core.caps import refusal
+from pagelet_gateway.core.caps import prompt_refusal, refusal
 from pagelet_gateway.core.fallback import MAX_LINKS
 from pagelet_gateway.core.retry import Failure
 from pagelet_gateway.core.router import Router, Target
@@ -100,12 +100,13 @@ class Itinerary:
         return self._router.fall_back(call.model, now, key=_key(call), spent=spent)
 
     def _rule_out(self, call: Call) -> None:
-        """Leave out what could not take this request: its path, or as much output."""
+        """Leave out what could not take this request: its path, as many tokens."""
         table, seen = self._router.table, call.seen
         for link in self._router.fallbacks(call.model).links:
             route = table.models.get(link.model) if table and link.model else None
-            too_much = route is not None and refusal(
-                route.caps, max_tokens=seen.max_tokens, num_choices=seen.num_choices
+            too_much = route is not None and (
+                refusal(route.caps, max_tokens=seen.max_tokens, num_choices=seen.num_choices)
+                or prompt_refusal(route.caps, seen.num_prompt_ids)
             )
             no_path = link.external is not None and not url_of(link.external, call.exchange.path)
             if too_much or no_path:

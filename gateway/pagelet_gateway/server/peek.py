@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from pagelet_gateway.core.prompt_ids import longest
 from pagelet_gateway.errors import RequestError
 
 PREFIX_BYTES = 16 * 1024
@@ -43,6 +44,8 @@ class Peek:
     num_choices: int = 1
     prompt: bytes = b""
     """JSON of `messages` (else of `prompt`) as sent, its first `PREFIX_BYTES`."""
+    num_prompt_ids: int | None = None
+    """Tokens of the longest prompt that is given as token ids; None where prompts are text."""
     num_prompt_bytes: int = 0
     """Size of all that the model may read: messages, prompt and tools, whichever the path takes."""
 
@@ -108,6 +111,7 @@ def _summary(seen: _Body) -> Peek:
         max_tokens=_count(asked),
         num_choices=_count(seen.n) or 1,
         prompt=raw,
+        num_prompt_ids=longest(memoryview(seen.prompt)),
         num_prompt_bytes=sum(
             len(memoryview(part)) for part in (seen.messages, seen.prompt, seen.tools)
         ),

@@ -42,6 +42,24 @@ async def test_more_output_than_the_cap_never_reaches_an_engine(gateway, session
         assert status == 200 or code(body) == "output_cap_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "refused"),
+    [([1] * 5, None), ([1] * 6, 6), ([[1], [2] * 7], 7), ("a text " * 100, None)],
+)
+async def test_token_ids_beyond_the_cap_never_reach_an_engine(gateway, session, prompt, refused):
+    async with Upstream(uses(1, 1)) as engine:
+        gateway.apply(limited("short", engine, maxPromptTokens=5))
+        body = {"model": "short", "prompt": prompt}
+        status, said, _ = await post(session, gateway.url + "/v1/completions", body)
+        assert len(engine.received) == (refused is None)
+        if refused is None:
+            assert status == 200
+            assert engine.received[0].headers["x-pagelet-max-prompt-tokens"] == "5"
+        else:
+            assert (status, code(said)) == (400, "prompt_too_long")
+            assert f"has {refused} tokens; at most 5" in said.decode()
+
+
 async def test_requests_beyond_a_minutes_quota_are_refused_with_a_time(gateway, session):
     async with Upstream(uses(1, 1)) as engine:
         gateway.apply(limited("rpm", engine, requestsPerMinute=3))
