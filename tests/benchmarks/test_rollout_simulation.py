@@ -4,8 +4,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import pytest
-
 from pagelet_operator.core.analysis import AnalysisPolicy
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "rollout_simulation.py"
@@ -23,18 +21,22 @@ def ends(canary: str, rate: float, seeds: range) -> list[str]:
 
 
 def test_good_canaries_are_not_withdrawn():
-    found = ends("A/A", 20.0, range(100, 106))
-    assert "withdrawn" not in found
-    assert found.count("promoted") >= 5
+    assert ends("A/A", 20.0, range(100, 103)) == ["promoted"] * 3
 
 
 def test_low_traffic_withdraws_nobody_and_promotes_nobody_unseen():
-    assert ends("A/A", 0.2, range(100, 103)) == ["undecided"] * 3
+    assert ends("A/A", 0.2, range(100, 101)) == ["undecided"]
 
 
-@pytest.mark.parametrize("canary", ["2x ITL", "5 % errors"])
-def test_bad_canaries_are_never_promoted(canary):
-    assert "promoted" not in ends(canary, 20.0, range(100, 104))
+def test_canaries_that_fail_requests_are_never_promoted():
+    assert "promoted" not in ends("5 % errors", 20.0, range(100, 102))
+
+
+def test_a_slow_canary_is_withdrawn_before_it_has_served_many():
+    """Although it idles at first, and is no slower there than stable under its load."""
+    runs = [simulation.rollout(CANARIES["2x ITL"], 20.0, POLICY, seed) for seed in range(100, 106)]
+    assert {run.end for run in runs} == {"withdrawn"}
+    assert sum(run.served for run in runs) / sum(run.total for run in runs) < 0.08
 
 
 def test_the_same_seed_is_the_same_rollout():

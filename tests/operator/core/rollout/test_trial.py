@@ -12,6 +12,7 @@ from pagelet_operator.core.rollout import (
     Assessment,
     Decision,
     Observations,
+    Pause,
     Phase,
     Retained,
     RolloutState,
@@ -254,6 +255,13 @@ def test_a_hold_begins_when_the_replicas_carry_the_steps_whole_share() -> None:
     assert (rising.weights[B], rising.state.step_started_at) == (33, 100.0)
     whole = step(rising.state, model, a_fleet({A: 2, B: 2}), 500.0, seen)
     assert (whole.weights[B], whole.state.step_started_at) == (50, 500.0)
+
+
+def test_in_a_pause_replicas_that_come_bring_no_traffic() -> None:
+    model, state = a_model(B, replicas=4), replace(STABLE, phase=Phase.PROGRESSING, canary=B)
+    state = replace(state, step=2, weight=33, paused=Pause(90.0, "Paused", "by command"))
+    assert step(state, model, a_fleet({A: 4, B: 4}), 100.0).weights[B] == 33
+    assert step(replace(state, paused=None), model, a_fleet({A: 4, B: 4}), 100.0).weights[B] == 50
 
 
 def test_a_new_spec_in_a_pause_is_tried_without_it() -> None:
