@@ -33,7 +33,9 @@ def test_what_is_no_count_is_no_report():
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_break_it(noise):
-    parse(noise)
-    parse(TEXT + noise)
-    parse(b"vllm:num_requests_waiting" + noise)
+def test_no_bytes_break_it_or_become_a_count(noise):
+    assert parse(noise) is None
+    assert parse(TEXT + b"# " + noise.replace(b"\n", b"")) == LoadReport(waiting=3, running=12)
+    assert parse(b"vllm:num_requests_waiting" + noise) is None
+    found = parse(TEXT + noise)
+    assert found is None or (found.waiting >= 3 and found.running >= 12)

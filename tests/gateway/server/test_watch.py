@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from gateway_faults import stalls_in_the_stream
@@ -79,8 +78,8 @@ async def test_comments_are_life(gateway, session):
     async def thinks(wire: Wire) -> None:
         await wire.start_stream()
         await wire.token("a ")
-        for _ in range(6):
-            await asyncio.sleep(0.25)
+        for _ in range(10):  # longer than the limit on silence, each pause far below it
+            await asyncio.sleep(0.1)
             await wire.part(b": keep-alive\n\n")
         await wire.token("b")
         await wire.end_stream()
@@ -89,23 +88,6 @@ async def test_comments_are_life(gateway, session):
         gateway.apply(model("m", {"m-1": (100, [engine.url])}))
         _, body, _ = await post(session, gateway.url + PATH, {"model": "m", "stream": True})
         assert tokens(body) == "a b"
-
-
-async def test_a_client_that_leaves_ends_its_request_at_the_engine_soon(gateway):
-    left_s = []
-    for _ in range(5):
-        async with Upstream(stalls_in_the_stream) as engine:
-            gateway.apply(model("m", {"m-1": (100, [engine.url])}))
-            async with aiohttp.ClientSession() as session:
-                ask = {"model": "m", "stream": True}
-                async with session.post(gateway.url + PATH, json=ask) as answer:
-                    await answer.content.readany()
-                    left_at = time.monotonic()
-                    answer.close()
-                    async with asyncio.timeout(0.5):  # below the limit on silence
-                        await engine.abandoned.wait()
-                    left_s.append(time.monotonic() - left_at)
-    print("seconds until the engine knows:", sorted(left_s))
 
 
 def resident_bytes(process_id: int) -> int:

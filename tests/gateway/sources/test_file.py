@@ -54,13 +54,30 @@ def test_a_folder_is_no_table_and_no_crash(tmp_path):
     watched, delivered = source(tmp_path)
     watched.poll()
     assert delivered == []
+    fresh, path = tmp_path / "later", tmp_path / "t.json"
+    fresh.write_bytes(b"one")
+    later, delivered = source(path)
+    path.mkdir()
+    later.poll()
+    path.rmdir()
+    fresh.rename(path)
+    later.poll()
+    assert delivered == [b"one"]
 
 
 async def test_running_delivers_a_change_by_itself(tmp_path):
     path, came = tmp_path / "t.json", asyncio.Event()
-    watched = FileSource(path, lambda _: came.set() is None, interval_s=0.01)
+    delivered = []
+
+    def take(raw: bytes) -> bool:
+        delivered.append(bytes(raw))
+        came.set()
+        return True
+
+    watched = FileSource(path, take, interval_s=0.01)
     running = asyncio.create_task(watched.run())
     replace(path, b"one")
     async with asyncio.timeout(20):
         await came.wait()
     running.cancel()
+    assert delivered == [b"one"]
