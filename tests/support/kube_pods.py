@@ -39,9 +39,13 @@ def make_ready(cluster: Cluster, namespace: str, revision: str, count: int = 1) 
     return [set_ready(cluster, pod) for pod in found]
 
 
-def set_ready(cluster: Cluster, pod: dict[str, Any], ready: bool = True) -> str:
+def set_ready(
+    cluster: Cluster, pod: dict[str, Any], ready: bool = True, address: str | None = None
+) -> str:
     """Set one pod's status as a kubelet would; return its address."""
-    address = "10.1." + ".".join(str(int(pod["metadata"]["uid"][i : i + 2], 16)) for i in (0, 2))
+    if address is None:
+        parts = (str(int(pod["metadata"]["uid"][i : i + 2], 16)) for i in (0, 2))
+        address = "10.1." + ".".join(parts)
     state = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
     _patch_status(cluster, pod, {
         "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],

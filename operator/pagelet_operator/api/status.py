@@ -66,6 +66,10 @@ class RevisionFigures(StatusModel):
         default=None, alias="itlP99", description="p99 time between tokens."
     )
     queue: str | None = Field(default=None, description="Waiting requests per replica, mean.")
+    kv_cache: str | None = Field(default=None, description="Blocks in use per replica, mean.")
+    tokens_per_second: str | None = Field(
+        default=None, description="Tokens generated per second, all replicas together."
+    )
 
 
 class FiguresStatus(StatusModel):

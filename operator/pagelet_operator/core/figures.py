@@ -26,6 +26,10 @@ class Figures:
     itl_p99: str | None
     queue: str | None
     """Waiting requests, mean; None where no engine was read."""
+    kv_cache: str | None
+    """Blocks in use, mean; None where no engine was read."""
+    tokens_per_second: str | None
+    """Tokens generated per second, all replicas together; None where no engine was read."""
 
 
 def figures(windows: Mapping[str, Window]) -> tuple[Figures, ...]:
@@ -43,7 +47,15 @@ def _of(revision: str, window: Window) -> Figures:
         ttft_p99=_two_digits(Metric.TTFT_P99, ttft.quantile(0.99)) if ttft.total else None,
         itl_p99=_two_digits(Metric.ITL_P99, itl.quantile(0.99)) if itl.total else None,
         queue=None if queue is None else f"{queue:.1f}",
+        kv_cache=f"{window.kv_sum / window.kv_samples:.0%}" if window.kv_samples else None,
+        tokens_per_second=_rate(window),
     )
+
+
+def _rate(window: Window) -> str | None:
+    if window.output_tokens is None or window.span_s <= 0:
+        return None
+    return f"{window.output_tokens / window.span_s:.1f}"
 
 
 def _two_digits(metric: Metric, seconds: float) -> str:

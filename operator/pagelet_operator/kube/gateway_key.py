@@ -3,8 +3,7 @@
 Engines admit nobody else, so a limit cannot be passed by, and believe a gateway's headers about
 tenant and deadline. The Secret is made once, from the system's randomness, and never written
 again; whoever replaces its content changes the key for gateways and engines within about a
-minute. The operator looks at its metadata alone and never sees the key of a Secret it did not
-make at that moment.
+minute. Here only its metadata is looked at; `engine_keys` reads the key, to ask engines for metrics.
 """
 
 import base64

@@ -2,7 +2,8 @@
 
 The rights are the least that suffice: no wildcard, and of Secrets only what one key per model
 takes. RBAC cannot say "create with this name", nor name an object that is yet to be; the
-operator asks for metadata alone and for names that end in `-gateway-key`.
+operator asks for names that end in `-gateway-key` alone, and reads a key only to ask engines for
+their metrics.
 """
 
 from typing import Any

@@ -10,6 +10,7 @@ from kubernetes.aio.config import ConfigException
 
 from pagelet_operator.kube import handlers, health
 from pagelet_operator.kube.api import MODEL_DEPLOYMENTS, Api, ApiError, connect, load_configuration
+from pagelet_operator.kube.engine_keys import EngineKeys
 from pagelet_operator.kube.gate_jobs import JobGates
 from pagelet_operator.kube.gateways import GatewayPods
 from pagelet_operator.kube.loop import Controller
@@ -67,7 +68,8 @@ async def run(options: Options) -> None:
         await _check(api)
         metrics = Metrics()
         runtime = KubeRuntime(api, engine_image=options.engine_image)
-        source = _source(api, options)
+        keys = EngineKeys(api, time.monotonic)
+        source = _source(api, keys, options)
         controller = Controller(
             api,
             runtime,
@@ -84,17 +86,18 @@ async def run(options: Options) -> None:
                 ) as port,
             ):
                 log.info("health port %d", port)
-                await _serve(controller, source, options)
+                await _serve(controller, source, keys, options)
         except OSError as error:
             raise SetupError(
                 f"health port {options.health_port}: {error.strerror}; give another --health-port"
             ) from error
 
 
-def _source(api: Api, options: Options) -> _Source:
+def _source(api: Api, keys: EngineKeys, options: Options) -> _Source:
     if options.prometheus_url is not None:
         return PrometheusTelemetry(options.prometheus_url, time.time)
-    return Scraper(GatewayPods(api, options.gateway_namespace), time.time)
+    gateways = GatewayPods(api, options.gateway_namespace)
+    return Scraper(gateways, time.time, engine_key=keys)
 
 
 async def _check(api: Api) -> None:
@@ -109,9 +112,11 @@ async def _check(api: Api) -> None:
         )
 
 
-async def _serve(controller: Controller, source: _Source, options: Options) -> None:
+async def _serve(
+    controller: Controller, source: _Source, keys: EngineKeys, options: Options
+) -> None:
     """Run the loop and the readings beside the watches; when one ends, so do the others."""
-    loop = asyncio.create_task(_work(controller, source))
+    loop = asyncio.create_task(_work(controller, source, keys))
     stop = asyncio.Event()
     loop.add_done_callback(lambda _: stop.set())
     try:
@@ -134,7 +139,8 @@ async def _serve(controller: Controller, source: _Source, options: Options) -> N
         loop.result()
 
 
-async def _work(controller: Controller, source: _Source) -> None:
+async def _work(controller: Controller, source: _Source, keys: EngineKeys) -> None:
     async with asyncio.TaskGroup() as group:
+        group.create_task(keys.run())
         group.create_task(source.run())
         group.create_task(controller.run())

@@ -50,7 +50,6 @@ EngineKey = Callable[[ModelRef], str | None]
 @dataclass(frozen=True, slots=True)
 class _Engines:
     model: str
-    key: str | None
     urls: Mapping[str, str]
     """Revision by base URL."""
     asked_at: float
@@ -141,9 +140,7 @@ class Scraper:
         """Have the model's engines read from now on; fail if no gateway was read lately."""
         now = self._clock()
         urls = {url: name for name, seen in fleet.revisions.items() for url in seen.endpoints}
-        self._engines[model.ref] = _Engines(
-            model.served_name, self._engine_key(model.ref), urls, now
-        )
+        self._engines[model.ref] = _Engines(model.served_name, urls, now)
         oldest = now - STALE_AFTER_INTERVALS * self._interval_s
         if self._answered_at is None or self._answered_at < oldest:
             raise TelemetryError(f"no gateway tells what users see: {self._why()}")
@@ -158,8 +155,8 @@ class Scraper:
         for ref in [ref for ref, known in self._engines.items() if known.asked_at < oldest]:
             del self._engines[ref]
         return {
-            url: ((known.model, revision), known.key)
-            for known in self._engines.values()
+            url: ((known.model, revision), self._engine_key(ref))
+            for ref, known in self._engines.items()
             for url, revision in known.urls.items()
         }
 

@@ -16,6 +16,9 @@ windows = st.builds(
     itl=counts.map(lambda found: Histogram((0.01, 0.1), found)),
     queue_samples=st.integers(0, 10),
     queue_sum=st.floats(0, 100),
+    kv_samples=st.integers(0, 10),
+    kv_sum=st.floats(0, 10),
+    output_tokens=st.none() | st.integers(0, 1000),
 )
 
 
@@ -30,6 +33,8 @@ def test_every_revision_has_figures_sorted_and_what_was_not_measured_is_none(fou
         assert (item.ttft_p99 is None) == (window.ttft.total == 0)
         assert (item.itl_p99 is None) == (window.itl.total == 0)
         assert (item.queue is None) == (window.queue_samples == 0)
+        assert (item.kv_cache is None) == (window.kv_samples == 0)
+        assert (item.tokens_per_second is None) == (window.output_tokens is None)
 
 
 def test_a_latency_has_two_digits_and_its_unit_and_one_off_the_scale_says_so():
@@ -39,3 +44,5 @@ def test_a_latency_has_two_digits_and_its_unit_and_one_off_the_scale_says_so():
     assert one(ttft=Histogram((0.1, 0.2), (0, 100, 0))).ttft_p99 == "200 ms"
     assert one(itl=Histogram((0.01, 0.1), (0, 0, 9))).itl_p99 == "over the scale"
     assert one(queue_samples=3, queue_sum=1.0).queue == "0.3"
+    assert one(kv_samples=4, kv_sum=1.0).kv_cache == "25%"
+    assert one(output_tokens=90).tokens_per_second == "1.5"
