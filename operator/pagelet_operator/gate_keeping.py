@@ -15,6 +15,7 @@ from pagelet_operator.core.gating import GateDecision, advance, applicable, is_s
 from pagelet_operator.core.model import Fleet, Model
 from pagelet_operator.core.retest import is_wanted
 from pagelet_operator.core.rollout import Phase, RolloutState, is_complete
+from pagelet_operator.gate_reports import keep_reports
 from pagelet_operator.ports import GateOrder, Gates, UnavailableError
 
 POLL_S: Final = 2.0
@@ -100,6 +101,14 @@ async def _advance(
     canary, stable = (fleet.revisions[name or ""] for name in (state.canary, state.stable))
     asked = applicable(model.rollout.gates, canary.template, stable.template)
     found = advance(asked, state.gates, canary.revision, stable.revision, running, now)
+    memory = await keep_reports(
+        gates,
+        model.ref,
+        found.memory,
+        stored=state.gates,
+        running=running,
+        stable=stable.revision,
+    )
     for run in found.stop:
         if is_stored(run, state.gates) or run.key not in found.memory:
             await gates.stop(model.ref, run)
@@ -117,7 +126,7 @@ async def _advance(
     return GateLook(
         verdict=found.verdict,
         message=found.message,
-        memory=found.memory,
+        memory=memory,
         wake_at=_wake_at(found, now),
     )
 

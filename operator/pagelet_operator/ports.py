@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pagelet_operator.core.gate_report import Report
 from pagelet_operator.core.gates import Gate, GateResult, GateRun
 from pagelet_operator.core.model import Fleet, Model, ModelRef, Plan
 from pagelet_operator.core.window import Window
@@ -115,6 +116,14 @@ class Gates(Protocol):
 
         Raises:
             UnavailableError: The world did not answer.
+        """
+        ...
+
+    async def keep(self, ref: ModelRef, report: Report) -> str:
+        """Keep a report for people, in place of an older one of its name; say where it is.
+
+        Raises:
+            UnavailableError: The world did not answer, or has no room for it.
         """
         ...
 

@@ -32,6 +32,7 @@ from pagelet_operator.core.revalidation import of_stable
 from pagelet_operator.core.rollout import Phase, RolloutState
 from pagelet_operator.core.window import Window
 from pagelet_operator.gate_keeping import POLL_S
+from pagelet_operator.gate_reports import keep_reports
 from pagelet_operator.ports import GateOrder, Gates, Telemetry, TelemetryError, UnavailableError
 
 LENGTHS_S: Final = 6 * HOUR_S
@@ -176,7 +177,10 @@ async def _advance(
         )
         await gates.start(order)
     result = found.memory.get(gate.key(revision, None))
-    known = replace(state, gates=found.memory, performance=after(state.performance, result))
+    memory = await keep_reports(
+        gates, model.ref, found.memory, stored=state.gates, running=running, stable=revision
+    )
+    known = replace(state, gates=memory, performance=after(state.performance, result))
     return _with(outcome, known, _next_look(found, result, now))
 
 

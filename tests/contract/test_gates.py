@@ -13,6 +13,7 @@ from pagelet_bench.core.profiles import PROFILES
 from pagelet_bench.gates.command import KINDS, GateOptions, measure
 from pagelet_operator.core import gate_summary
 from pagelet_operator.core.gate_command import arguments
+from pagelet_operator.core.gate_report import CURVE_PERCENTS
 from pagelet_operator.core.gates import Gate, GateKind, GateStatus
 from pagelet_operator.core.gating import judge
 from pagelet_operator.core.load_profile import LATENCIES
@@ -46,6 +47,15 @@ def test_the_operator_reads_what_the_program_writes():
     written = summary.encoded(summary.document("warmup", {"requests": 4}, "said"))
     result = gate_summary.read(written)
     assert (result.status, result.figures) == (GateStatus.MEASURED, {"requests": 4.0})
+
+
+def test_curves_are_read_at_the_percentiles_they_are_written_at():
+    assert CURVE_PERCENTS == summary.CURVE_PERCENTS
+    values = [0.001 * n for n in CURVE_PERCENTS]
+    written = summary.encoded(
+        summary.document("loadTest", {}, curves={"ttft": summary.curve(values)})
+    )
+    assert set(gate_summary.read(written).curves) == {"ttft"}
 
 
 def test_what_is_compared_is_measured():

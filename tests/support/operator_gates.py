@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from pagelet_operator.core.gate_report import Report
 from pagelet_operator.core.gates import GateResult, GateRun, GateStatus
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.ports import GateOrder, UnavailableError
@@ -16,7 +17,9 @@ class FakeGates:
         self.runs: dict[GateRun, GateResult] = {}
         self.orders: list[GateOrder] = []
         self.stopped: list[GateRun] = []
+        self.kept: list[Report] = []
         self.away = False
+        self.is_full = False
 
     async def observe(self, ref: ModelRef) -> Mapping[GateRun, GateResult]:
         if self.away:
@@ -27,6 +30,12 @@ class FakeGates:
         if order.run not in self.runs:
             self.runs[order.run] = GateResult(status=GateStatus.RUNNING)
             self.orders.append(order)
+
+    async def keep(self, ref: ModelRef, report: Report) -> str:
+        if self.is_full:
+            raise UnavailableError("no room")
+        self.kept.append(report)
+        return f"shelf/{report.name}"
 
     async def stop(self, ref: ModelRef, run: GateRun) -> None:
         self.stopped.append(run)

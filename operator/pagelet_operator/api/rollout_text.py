@@ -48,7 +48,19 @@ def text(name: str, status: Mapping[str, Any]) -> str:
     said = rollout.get("assessment")
     if said:
         lines.append(f"  verdict  {said['verdict']}: {said['message']}")
+    lines += [_gate(gate) for gate in rollout.get("gates") or () if _concerns(gate, status)]
     message = (rollout.get("paused") or {}).get("message") or rollout.get("message")
     if message:
         lines.append(f"  {message}")
     return "\n".join(lines)
+
+
+def _concerns(gate: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Return whether a gate's result is about a revision that is shown."""
+    shown = [(status.get(role) or {}).get("revision") for role in ("stable", "canary")]
+    return gate["revision"] in [*shown, (status.get("rollout") or {}).get("failed")]
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    said = f": {gate['message']}" if gate.get("message") else ""
+    return f"  gate     {gate['gate']} of {gate['revision']} {gate['status'].lower()}{said}"

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from pagelet_operator.core.gate_report import CURVE_PERCENTS
 from pagelet_operator.core.gates import GateResult, GateStatus
 from pagelet_operator.core.lengths import BUCKETS, Lengths
 
@@ -34,6 +35,7 @@ def read(data: bytes) -> GateResult:
         message=message,
         figures=figures,
         lengths=_lengths(found.get("lengths")),
+        curves=_curves(found.get("curves")),
     )
 
 
@@ -51,6 +53,19 @@ def _figures(found: Any) -> Mapping[str, float] | None:
             return None
         figures[str(name)] = float(value)
     return figures
+
+
+def _curves(found: Any) -> Mapping[str, tuple[float, ...]]:
+    """Return latencies by percentile, as far as they are such."""
+    told = found if isinstance(found, dict) else {}
+    return {str(name): values for name, raw in told.items() if (values := _ascending(raw))}
+
+
+def _ascending(raw: Any) -> tuple[float, ...]:
+    values = tuple(raw) if isinstance(raw, list) and len(raw) == len(CURVE_PERCENTS) else ()
+    named = _figures({str(place): value for place, value in enumerate(values)})
+    found = tuple((named or {}).values())
+    return found if list(found) == sorted(found) else ()
 
 
 def _lengths(found: Any) -> Lengths:

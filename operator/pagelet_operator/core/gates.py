@@ -39,6 +39,7 @@ class GateStatus(StrEnum):
 FINISHED = frozenset({GateStatus.PASSED, GateStatus.FAILED, GateStatus.ERROR})
 
 _NO_FIGURES: Mapping[str, float] = MappingProxyType({})
+_NO_CURVES: Mapping[str, tuple[float, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,6 +84,8 @@ class GateResult:
     """What was measured, by name (`core.load_profile`, `core.parity`)."""
     lengths: Lengths = NO_LENGTHS
     """Of a load test's requests that were answered."""
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: _NO_CURVES)
+    """Latencies in seconds at rising percentiles, for a report; not remembered."""
 
 
 @dataclass(frozen=True, slots=True)

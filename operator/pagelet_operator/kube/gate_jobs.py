@@ -12,6 +12,7 @@ from typing import Any
 
 from pagelet_operator.core import gate_summary
 from pagelet_operator.core.gate_command import arguments
+from pagelet_operator.core.gate_report import Report
 from pagelet_operator.core.gates import GateKey, GateKind, GateResult, GateRun, GateStatus
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.kube.api import (
@@ -21,12 +22,14 @@ from pagelet_operator.kube.api import (
     ConflictError,
     Kind,
     Object,
+    RefusedError,
     owned_by,
 )
 from pagelet_operator.kube.manifests import GATEWAY_KEY, gateway_key_name
-from pagelet_operator.ports import GateOrder
+from pagelet_operator.ports import GateOrder, UnavailableError
 
 JOBS = Kind("batch/v1", "Job", "jobs")
+CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 
 KEPT_S = 3600
 """A Job that is over is removed after an hour, if nobody has done so before."""
@@ -83,6 +86,21 @@ class JobGates:
         except ConflictError:
             return  # It was made before, and the answer was lost.
 
+    async def keep(self, ref: ModelRef, report: Report) -> str:
+        """Apply a ConfigMap with the report; return its kind and name.
+
+        Raises:
+            UnavailableError: The API server did not answer, or does not store it.
+        """
+        owner = await self.api.get(MODEL_DEPLOYMENTS, ref.namespace, ref.name)
+        if owner is None:
+            raise UnavailableError(f"{ref.namespace}/{ref.name} is gone")
+        try:
+            await self.api.apply(CONFIG_MAPS, config_map(ref, report, owner["metadata"]["uid"]))
+        except RefusedError as error:
+            raise UnavailableError(str(error)) from None
+        return f"configmap/{report.name}"
+
     async def stop(self, ref: ModelRef, run: GateRun) -> None:
         """Remove the try's Job and its pod.
 
@@ -94,6 +112,36 @@ class JobGates:
             await self.api.delete(JOBS, found)
 
 
+def config_map(ref: ModelRef, report: Report, owner_uid: str) -> Object:
+    """Return the ConfigMap of a report; it goes with its ModelDeployment."""
+    return {
+        "apiVersion": CONFIG_MAPS.api_version,
+        "kind": CONFIG_MAPS.kind,
+        "metadata": {
+            "name": report.name,
+            "namespace": ref.namespace,
+            "labels": {
+                "app.kubernetes.io/name": "pagelet",
+                "app.kubernetes.io/component": "gate",
+                _MODEL_LABEL: ref.name,
+            },
+            "ownerReferences": [_owner(ref.name, owner_uid)],
+        },
+        "data": {"report.json": report.summary, "report.html": report.page},
+    }
+
+
+def _owner(name: str, uid: str) -> Object:
+    return {
+        "apiVersion": MODEL_DEPLOYMENTS.api_version,
+        "kind": MODEL_DEPLOYMENTS.kind,
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
 def job(order: GateOrder, owner_uid: str, image: str) -> Object:
     """Return the Job of one try."""
     key, name = order.run.key, order.ref.name
@@ -102,14 +150,6 @@ def job(order: GateOrder, owner_uid: str, image: str) -> Object:
         "app.kubernetes.io/component": "gate",
         _MODEL_LABEL: name,
         _GATE_LABEL: key.kind.value,
-    }
-    owner = {
-        "apiVersion": MODEL_DEPLOYMENTS.api_version,
-        "kind": MODEL_DEPLOYMENTS.kind,
-        "name": name,
-        "uid": owner_uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
     }
     return {
         "apiVersion": JOBS.api_version,
@@ -123,7 +163,7 @@ def job(order: GateOrder, owner_uid: str, image: str) -> Object:
                 _SETTINGS: key.settings,
                 _ATTEMPT: str(order.run.attempt),
             },
-            "ownerReferences": [owner],
+            "ownerReferences": [_owner(name, owner_uid)],
         },
         "spec": {
             "backoffLimit": 0,

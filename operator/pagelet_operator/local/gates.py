@@ -14,10 +14,11 @@ from pathlib import Path
 
 from pagelet_operator.core import gate_summary
 from pagelet_operator.core.gate_command import arguments
+from pagelet_operator.core.gate_report import Report
 from pagelet_operator.core.gates import GateKey, GateKind, GateResult, GateRun, GateStatus
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.local.process import Command, Process
-from pagelet_operator.ports import GateOrder
+from pagelet_operator.ports import GateOrder, UnavailableError
 
 
 class ProcessGates:
@@ -86,6 +87,23 @@ class ProcessGates:
         if known is not None:
             known[1].kill()
         self._summary(ref, run).with_suffix(".order.json").unlink(missing_ok=True)
+
+    async def keep(self, ref: ModelRef, report: Report) -> str:
+        """Write a report beside the gates' files; return the page's path.
+
+        Raises:
+            UnavailableError: It cannot be written.
+        """
+        folder = self._model_folder(ref)
+        page = folder / f"{report.name}.html"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Not *.json beside it: a try's summary is called so.
+            (folder / f"{report.name}.report.json").write_text(report.summary, "utf-8")
+            page.write_text(report.page, "utf-8")
+        except OSError as error:
+            raise UnavailableError(f"{page} cannot be written: {error.strerror}") from None
+        return str(page)
 
     async def close(self) -> None:
         """End all that runs."""

@@ -9,11 +9,12 @@ import pytest
 from kube_cluster import Cluster
 from kube_fixtures import operating
 from kube_pods import _patch_status, eventually
+from pagelet_operator.core.gate_report import Report
 from pagelet_operator.core.gates import Gate, GateKey, GateKind, GateRun, GateStatus
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.kube.api import connect, load_configuration
 from pagelet_operator.kube.gate_jobs import JobGates, job, read_run, result
-from pagelet_operator.ports import GateOrder
+from pagelet_operator.ports import GateOrder, UnavailableError
 
 IMAGE = "example.org/operator:1"
 GATE = Gate(GateKind.LOAD_TEST, {"profile": "mixed48"}, 600.0)
@@ -152,3 +153,22 @@ def test_a_job_whose_pod_could_not_be_made_is_an_error():
     failed = {"type": "Failed", "status": "True", "message": "quota exceeded"}
     seen = result({"status": {"conditions": [failed]}}, None)
     assert (seen.status, seen.message) == (GateStatus.ERROR, "quota exceeded")
+
+
+@pytest.mark.cluster
+async def test_a_report_is_a_config_map_that_goes_with_its_model(cluster: Cluster, namespace: str):
+    ref = ModelRef(namespace, "chat")
+    kept = Report(revision="chat-1", summary="{}", page="<p>")
+    async with job_gates(cluster) as gates:
+        with pytest.raises(UnavailableError, match="is gone"):
+            await gates.keep(ref, kept)
+    async with operating(cluster, namespace) as operator:
+        operator.create({"model": {"source": "dummy://tiny"}})
+    async with job_gates(cluster) as gates:
+        assert await gates.keep(ref, kept) == "configmap/chat-1-loadtest"
+        newer = Report(revision="chat-1", summary="{}", page="<b>")
+        await gates.keep(ref, newer)
+    found = cluster.get(f"/api/v1/namespaces/{namespace}/configmaps/chat-1-loadtest")
+    assert found["data"] == {"report.json": "{}", "report.html": "<b>"}
+    (owner,) = found["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"]) == ("ModelDeployment", "chat")

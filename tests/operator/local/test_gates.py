@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from bench_server import ScriptedServer, completion
+from pagelet_operator.core.gate_report import Report
 from pagelet_operator.core.gates import Gate, GateKind, GateRun, GateStatus
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.local.gates import ProcessGates
-from pagelet_operator.ports import GateOrder
+from pagelet_operator.ports import GateOrder, UnavailableError
 
 REF = ModelRef("default", "chat")
 GATE = Gate(GateKind.WARMUP, {"requests": 2}, 60.0)
@@ -92,3 +93,21 @@ async def test_files_of_others_are_passed_over(gates, tmp_path):
     (folder / "b.order.json").write_text(json.dumps({"revision": "x", "gate": "chaos"}))
     assert await gates.observe(REF) == {}
     assert replace(RUN, attempt=1) not in await gates.observe(REF)
+
+
+async def test_a_report_is_two_files_that_are_no_try(gates, tmp_path):
+    place = await gates.keep(REF, Report(revision="chat-1", summary="{}", page="<p>"))
+    page = tmp_path / "default" / "chat" / "chat-1-loadtest.html"
+    assert place == str(page)
+    assert page.read_text() == "<p>"
+    assert page.with_suffix(".report.json").read_text() == "{}"
+    await gates.keep(REF, Report(revision="chat-1", summary="{}", page="<b>"))
+    assert page.read_text() == "<b>"
+    assert await gates.observe(REF) == {}
+
+
+async def test_a_report_without_a_place_is_an_unavailable_world(tmp_path):
+    (tmp_path / "default").write_text("in the way")
+    gates = ProcessGates(tmp_path, os.environ, None)
+    with pytest.raises(UnavailableError, match="cannot be written"):
+        await gates.keep(REF, Report(revision="chat-1", summary="{}", page=""))
