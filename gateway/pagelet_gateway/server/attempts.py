@@ -76,8 +76,10 @@ class Attempts:
         """Let go of an answer that `open` returned, read to its end or not."""
         answer.close()
         assert call.target is not None
-        if call.stopwatch is not None:
-            call.stopwatch.end()
+        # Dropped: a call in a circle of references would keep its body until a garbage collection.
+        stopwatch, call.stopwatch = call.stopwatch, None
+        if stopwatch is not None:
+            stopwatch.end()
         self._end(call.target)
 
     def _end(self, target: Target) -> None:
@@ -118,6 +120,7 @@ class Attempts:
         try:
             answer = await self._send_patiently(call, target)
         except BaseException as error:
+            call.stopwatch = None
             stopwatch.end(was_too_slow=_is_slow(error))
             self._end(target)
             raise

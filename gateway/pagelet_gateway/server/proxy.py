@@ -160,8 +160,13 @@ class Proxy:
         finally:
             gone.cancel()
             work.cancel()
-        if not (work.cancelled() and call.outcome is Outcome.CLIENT_GONE):
-            work.result()
+            call.task = None
+        try:
+            if not (work.cancelled() and call.outcome is Outcome.CLIENT_GONE):
+                work.result()
+        finally:
+            # An error's traceback leads here, and would keep the task that keeps the error.
+            del work
 
     async def _serve(self, call: Call) -> None:
         answer: Answer | None = None

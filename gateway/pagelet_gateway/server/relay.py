@@ -52,11 +52,11 @@ async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
             await _relay_bytes(call, answer)
     except BrokenStreamError as error:
         log.warning("engine went away in an answer", model=call.model, detail=str(error))
-        await _finish_if_done(
-            call, CutError("upstream_died", "The engine went away before the end.")
-        )
+        if not await _finish_if_done(call):
+            raise CutError("upstream_died", "The engine went away before the end.") from None
     except StalledError:
-        await _finish_if_done(call, CutError("stalled", "The engine fell silent before the end."))
+        if not await _finish_if_done(call):
+            raise CutError("stalled", "The engine fell silent before the end.") from None
     call.outcome = _outcome(status)
 
 
@@ -121,11 +121,12 @@ async def _finish_events(call: Call, gate: EventGate) -> None:
     await call.exchange.finish(last)
 
 
-async def _finish_if_done(call: Call, error: CutError) -> None:
-    """End an answer whose connection failed: well, if its end mark has gone out before."""
+async def _finish_if_done(call: Call) -> bool:
+    """End an answer whose connection failed, if its end mark has gone out before."""
     if call.gate is None or not call.gate.is_finished:
-        raise error from None
+        return False
     await call.exchange.finish()
+    return True
 
 
 async def end_early(call: Call, answer: Answer, error: CutError) -> None:

@@ -103,6 +103,8 @@ class Answer:
         try:
             part = await self.response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
+            # The reader keeps its error, whose traceback would keep the reader and this answer.
+            error.__traceback__ = None
             raise BrokenStreamError(_detail(error)) from None
         finally:
             self.is_waiting = False
