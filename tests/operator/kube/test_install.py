@@ -34,6 +34,7 @@ def test_the_rights_are_exactly_these() -> None:
         "/pods": {"list", "watch"},
         "/secrets": {"get", "create"},
         "batch/jobs": {"get", "list", "create", "delete"},
+        "/configmaps": {"create", "patch"},
         "events.k8s.io/events": {"create"},
     }
 
