@@ -78,11 +78,12 @@ def _spare_pauses() -> None:
     """Keep full garbage collections off the streams' way.
 
     PERF: one over what was imported stops every stream for 20 to 40 ms; frozen, it is not looked
-    at again. The larger first threshold makes them rarer while many streams are open.
+    at again. Requests leave no garbage, so a collection only walks over what is alive, 2 to 3 ms
+    for 10,000 objects on a busy core: the larger thresholds make it rare.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(10_000, 50, 10)
 
 
 async def serve(config: GatewayConfig, listener: socket.socket) -> int:
