@@ -12,8 +12,8 @@ Neither is enough alone: a long answer is late at an idle engine, too, and a bus
 in time does its work. So whoever gives requests ten minutes never meets a limit that an engine
 could do without. The limit then follows the lateness towards `TARGET`, judged by requests that
 were sent under it, and goes when nobody meets it any more. If half of it brings no earlier answers
-it is not the crowd that makes them late: the limit goes at once, and what counts as fast is learned
-anew.
+again and again, it is not the crowd that makes them late: the limit goes at once, and what counts
+as fast is learned anew.
 
 Sources of the ideas: Brakmo and Peterson 1995 (TCP Vegas: the time above the fastest is the
 queue); Envoy's adaptive concurrency filter (gradient of the fastest to the present time).
@@ -40,6 +40,8 @@ CUT, GROWTH = 0.7, 1.1
 """Most that one judgement takes away or adds."""
 RELEASE_S = 10.0
 """A limit that nobody met for so long goes."""
+IN_VAIN = 3
+"""Judgements in a row that find half of the limit no help; fewer may be a pause of the engine."""
 REST_S = 60.0
 """How long no limit is set after one that did not help."""
 MEMORY_S = 300.0
@@ -77,6 +79,7 @@ class Pressure:
     """One endpoint. Times are monotonic seconds."""
 
     _limit: int | None = None
+    _num_in_vain: int = 0
     _begun: tuple[float, float] | None = None
     """What was in flight, and how late the answers were, when the limit was set."""
     _changed_at: float = -math.inf
@@ -123,7 +126,7 @@ class Pressure:
                 self._begun = (among, late)
                 self._met_at = now
                 self._set(among * max(CUT, TARGET / late), now)
-        elif late > LATE and self._is_in_vain(late, among):
+        elif self._is_in_vain(late, among):
             self._release()
             self._fastest, self._fastest_before = {}, {}
             self._rests_until = now + REST_S
@@ -141,14 +144,16 @@ class Pressure:
     def _is_in_vain(self, late: float, among: float) -> bool:
         assert self._begun is not None, "a limit has a beginning"
         among_then, late_then = self._begun
-        return among <= among_then / 2 and late >= 0.75 * late_then
+        is_no_help = late > LATE and among <= among_then / 2 and late >= 0.75 * late_then
+        self._num_in_vain = self._num_in_vain + 1 if is_no_help else 0
+        return self._num_in_vain >= IN_VAIN
 
     def _set(self, limit: float, now: float) -> None:
         self._limit = max(FLOOR, int(limit))
         self._changed_at = now
 
     def _release(self) -> None:
-        self._limit, self._begun = None, None
+        self._limit, self._begun, self._num_in_vain = None, None, 0
         self._judged.clear()
 
     def _fastest_of(self, sample: Sample, now: float) -> float:
