@@ -1,4 +1,4 @@
-"""A canary that idles is compared with stable's calm times, and never with busier ones than needed."""
+"""A canary that idles is held to stable's calm times, never to busier ones than needed."""
 
 from hypothesis import given
 from hypothesis import strategies as st

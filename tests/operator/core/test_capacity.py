@@ -41,6 +41,7 @@ def test_what_is_lent_is_never_more_than_the_traffic_can_spare(mode, replicas, n
 def test_more_traffic_never_needs_fewer_replicas(one, other, demanded):
     low, high = sorted((one, other))
     assert carriers(low, demanded) <= carriers(high, demanded)
+    assert 100 * carriers(high, demanded) >= demanded * high, "each carries no more than it can"
 
 
 @given(st.integers(0, 60), st.integers(0, 50))
@@ -160,6 +161,14 @@ def test_the_only_replica_makes_room_only_when_no_request_needs_it():
     assert gone.replicas == {A: 0, B: 1}
     served = step(gone.state, model, a_fleet({A: 0, B: 1}), 3.0, Observations(needed=1))
     assert served.weights == {A: 0, B: 100}
+
+
+def test_the_only_replica_that_still_serves_stays_while_a_request_needs_it():
+    lent = RolloutState(phase=Phase.STARTING, stable=A, canary=B, capacity=IN_PLACE)
+    model = a_model(B, rollout=replace(POLICY, capacity=IN_PLACE))
+    for needed, counts in ((1, {A: 1, B: 0}), (0, {A: 0, B: 1})):
+        seen = Observations(needed=needed)
+        assert step(lent, model, a_fleet({A: 1, B: 0}), 0.0, seen).replicas == counts
 
 
 def test_what_is_only_kept_warm_makes_room_first():

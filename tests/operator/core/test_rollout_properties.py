@@ -144,7 +144,9 @@ class RolloutMachine(RuleBasedStateMachine):
         served, was = self.state.stable, self.decision.weights
         self.state = RolloutState()
         self.reconcile()
-        assert self.state.stable == served or served is None, "accepted without judgement"
+        judged = self.policy.analysis is not None or self.policy.strategy is Strategy.CANARY
+        kept = self.state.stable == served or served is None
+        assert kept or not judged, "accepted without judgement"
         answering = [name for name in self.decision.weights if self.seen.ready(name)]
         if was.get(self.target) == 100 and answering == [self.target]:
             assert self.decision.weights[self.target] == 100, "it alone answers"
@@ -267,7 +269,11 @@ class RolloutMachine(RuleBasedStateMachine):
         weight = self.decision.weights.get(self.state.canary, 0)
         if weight:
             ready = self.seen.ready(self.state.canary)
-            assert ready >= max(1, ceil(self.demanded() * weight / 100))
+            can = ready >= max(1, ceil(self.demanded() * weight / 100))
+            # What it has and stable cannot take back stays: nobody else is there for it.
+            taken = ceil(100 * self.seen.ready(self.state.stable) / max(1, self.demanded()))
+            rose = self.before.canary is not None and weight > (self.before.weight or 0)
+            assert can or (ready and weight <= 100 - taken and not rose)
 
     # I3
     @invariant()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from operator_models import POLICY, a_fleet, a_model
+from pagelet_operator.core.gates import GateKey, GateKind, GateResult, GateStatus
 from pagelet_operator.core.model import Role
 from pagelet_operator.core.rollout import (
     CommandKind,
@@ -148,6 +149,15 @@ def test_retry_starts_at_the_first_step_again() -> None:
     assert again.state.canary == B
     assert again.weights == {A: 95, B: 5}
     assert again.state.failed is None
+
+
+def test_retry_runs_again_the_gates_that_were_not_passed() -> None:
+    def result(revision: str, status: GateStatus) -> tuple[GateKey, GateResult]:
+        return GateKey(revision, GateKind.WARMUP, "s"), GateResult(status=status)
+
+    gates = dict([result(B, GateStatus.FAILED), result(A, GateStatus.PASSED)])
+    again = say("retry/1", replace(FAILED, gates=gates), 10.0)
+    assert [key.revision for key in again.state.gates] == [A]
 
 
 def test_retry_gives_a_first_revision_its_deadline_again() -> None:
