@@ -168,6 +168,16 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("a name too long for its Services", named("a" * 51), "name"),
     ("a name that starts with a digit", named("7b-chat"), "name"),
     (
+        "a load test without a profile",
+        resource(rollout={"gates": {"loadTest": {}}}),
+        "loadTest needs a profile",
+    ),
+    (
+        "a stored baseline that nobody stores",
+        resource(rollout={"analysis": {"baseline": "Fixed"}}),
+        "name rollout.gates.loadTest",
+    ),
+    (
         "an unknown metric",
         resource(rollout={"analysis": {"metrics": [{"name": "ttftP98", "max": "1s"}]}}),
         "metrics",

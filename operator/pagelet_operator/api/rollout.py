@@ -16,6 +16,8 @@ NO_COMPARISON = (
 
 NO_LOAN = "capacity Borrow and InPlace go with strategy Canary only; leave capacity out"
 
+NO_PROFILE = "baseline Fixed compares with stable's load test; name rollout.gates.loadTest"
+
 
 class RolloutStep(WireModel):
     """One step of a rollout."""
@@ -48,6 +50,12 @@ class Rollout(WireModel):
                     "!has(self.strategy) || self.strategy != 'Recreate' || !has(self.gates) || "
                     "!has(self.gates.parity)",
                     NO_COMPARISON,
+                ),
+                cel_rule(
+                    "!has(self.analysis) || !has(self.analysis.baseline) || "
+                    "self.analysis.baseline != 'Fixed' || "
+                    "(has(self.gates) && has(self.gates.loadTest))",
+                    NO_PROFILE,
                 ),
             ]
         }
@@ -126,6 +134,12 @@ class Rollout(WireModel):
     def _parity_has_a_stable(self) -> Self:
         if self.strategy == "Recreate" and self.gates.parity is not None:
             raise ValueError(NO_COMPARISON)
+        return self
+
+    @model_validator(mode="after")
+    def _a_stored_profile_is_made(self) -> Self:
+        if self.analysis.baseline == "Fixed" and self.gates.load_test is None:
+            raise ValueError(NO_PROFILE)
         return self
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ from pagelet_operator.kube.api import (
     NotFoundError,
     Object,
 )
+from pagelet_operator.kube.claims import Claims
 from pagelet_operator.kube.command import DEFAULT_GATEWAY_URL
 from pagelet_operator.kube.events import decision_event
 from pagelet_operator.kube.metrics import Metrics
@@ -97,6 +98,7 @@ class Controller:
         self._namespace = namespace
         self._gateway_url = gateway_url
         self._dependents = Dependents()
+        self._claims = Claims()
         self._senses = senses
         self._clock = clock
         self._failures: dict[ModelRef, int] = {}
@@ -129,6 +131,8 @@ class Controller:
             # Its children carry owner references: the garbage collector removes them.
             self._runtime.forget(ref)
             self._dependents.forget(ref)
+            for other in self._claims.forget(ref):
+                self.queue.add(other)
             self._metrics.forget(ref)
             return None
         before: dict[str, Any] = live.get("status") or {}
@@ -154,6 +158,7 @@ class Controller:
         """Return the status after this look, when to look again, and what could not be done."""
         try:
             resource = parse(live)
+            await self._claim(resource.served_name, live)
             model = to_model(resource, await served_names(self._api, resource))
             self._dependents.note(model.ref, named_models(resource.spec))
             state = report.state_from_status(before)
@@ -171,6 +176,24 @@ class Controller:
             return after, now + REFUSED_RETRY_S, None
         after = self._status(model, outcome, before, now)
         return after, outcome.decision.wake_at, outcome.trouble
+
+    async def _claim(self, served_name: str, live: Object) -> None:
+        """Refuse a model name that an older ModelDeployment of the namespace has."""
+        meta = live["metadata"]
+        ref = ModelRef(meta["namespace"], meta["name"])
+        for other in self._claims.note(ref, served_name, meta.get("creationTimestamp", "")):
+            self.queue.add(other)
+        older = self._claims.older(ref)
+        if older is None:
+            return
+        found = await self._api.get(MODEL_DEPLOYMENTS, older.namespace, older.name)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            self._claims.forget(older)
+            return
+        raise InvalidResourceError(
+            f"spec.model.name: {served_name!r} belongs to {older}, which is older; delete one of "
+            f"the two, and create it again with a model.name of its own"
+        )
 
     def _status(
         self, model: Model, outcome: Outcome, before: Mapping[str, Any], now: float
