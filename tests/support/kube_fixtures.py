@@ -18,6 +18,7 @@ from pagelet_operator.kube.gate_jobs import JobGates
 from pagelet_operator.kube.loop import Controller
 from pagelet_operator.kube.metrics import Metrics
 from pagelet_operator.kube.runtime import KubeRuntime
+from pagelet_operator.ports import Telemetry
 from pagelet_operator.senses import Senses
 
 IMAGE = "example.org/engine:1"
@@ -114,14 +115,19 @@ class Operator:
 
 @asynccontextmanager
 async def operating(
-    cluster: Cluster, namespace: str, name: str = "chat", *, now: float | None = None
+    cluster: Cluster,
+    namespace: str,
+    name: str = "chat",
+    *,
+    now: float | None = None,
+    telemetry: Telemetry | None = None,
 ) -> AsyncIterator[Operator]:
     """A fresh operator process in all but the process: nothing is remembered from another."""
     configuration = await load_configuration(str(cluster.operator_kubeconfig))
     async with connect(configuration) as api:
         runtime = KubeRuntime(api, engine_image=IMAGE)
         holder: list[Operator] = []
-        senses = Senses(gates=JobGates(api, IMAGE))
+        senses = Senses(telemetry=telemetry, gates=JobGates(api, IMAGE))
         controller = Controller(api, runtime, Metrics(), senses=senses, clock=lambda: holder[0].now)
         operator = Operator(cluster, controller, ModelRef(namespace, name))
         operator.now = now or operator.now
