@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pagelet_operator.core.gate_report import report
+from pagelet_operator.core.gate_tries import MAX_MESSAGE
 from pagelet_operator.core.gates import (
     FINISHED,
     GateKey,
@@ -16,7 +17,6 @@ from pagelet_operator.core.gates import (
     GateRun,
     Memory,
 )
-from pagelet_operator.core.gating import MAX_MESSAGE
 from pagelet_operator.core.model import ModelRef
 from pagelet_operator.ports import Gates, UnavailableError
 

@@ -6,8 +6,8 @@ import pytest
 
 from operator_gates import FakeGates
 from operator_models import REF
+from pagelet_operator.core.gate_tries import MAX_MESSAGE
 from pagelet_operator.core.gates import GateKey, GateKind, GateResult, GateRun, GateStatus
-from pagelet_operator.core.gating import MAX_MESSAGE
 from pagelet_operator.gate_reports import keep_reports
 
 KEY = GateKey("chat-b", GateKind.LOAD_TEST, "0" * 8)

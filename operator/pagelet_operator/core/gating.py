@@ -5,17 +5,17 @@ remembered and what runs, and says what to start and what to stop. Results are r
 revision, gate and settings, so neither a restart nor another look runs a passed gate again, and
 a change of the settings does.
 
-Failed is the canary's fault and final for these settings. Error is nobody's: the program could
-not run or could not tell. It is tried again, ever later; what has erred never counts as passed,
-and while it errs the rollout's deadline goes on.
+What a try means is in `gate_tries`. What has erred never counts as passed, and while it errs the
+rollout's deadline goes on.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pagelet_operator.core import load_profile, parity, warmup
+from pagelet_operator.core import parity
 from pagelet_operator.core.analysis import Verdict
+from pagelet_operator.core.gate_tries import START_LIMIT_S, because, judged, retry_at, seen
 from pagelet_operator.core.gates import (
     FINISHED,
     Gate,
@@ -27,23 +27,11 @@ from pagelet_operator.core.gates import (
     Memory,
 )
 
-FIRST_RETRY_S = 10.0
-"""After the first Error; doubled after each further one."""
-
-LAST_RETRY_S = 300.0
-"""Longest wait between two tries: as long as an image that cannot be pulled is looked for."""
-
-START_LIMIT_S = 300.0
-"""A program that has not begun by then has no room or no image: Error, not the canary's fault."""
-
 KEPT_RESULTS = 12
 """Results of other revisions that are remembered: three gates of the last four."""
 
 KEPT_OURS = 24
 """Results of the canary and the stable revision: settings may change a few times in a trial."""
-
-MAX_MESSAGE = 600
-"""Characters of a message; status holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +73,8 @@ def advance(
     for key, gate in keys.items():
         before = memory.get(key) or _adopted(key, running)
         attempt = GateRun(key, before.errors if before else 0)
-        said = _judged(running.get(attempt), gate, _profile(memory, key, stable))
-        found = _seen(before, said, gate, now)
+        said = judged(running.get(attempt), gate, _profile(memory, key, stable))
+        found = seen(before, said, gate, now)
         if found is not None:
             known[key] = found
     decision = _decide(keys, known, now)
@@ -132,41 +120,6 @@ def latest(memory: Memory, revision: str, kind: GateKind) -> GateResult | None:
     return max(found, key=lambda result: result.finished_at or 0.0, default=None)
 
 
-def judge(
-    gate: Gate, figures: Mapping[str, float], stable: Mapping[str, float] | None
-) -> GateResult:
-    """Return what a gate's figures mean.
-
-    Args:
-        gate: With the limits that they are held to.
-        figures: What the program measured.
-        stable: What the same program measured of the stable revision, if it ever did.
-    """
-    match gate.kind:
-        case GateKind.WARMUP:
-            return warmup.judge(figures)
-        case GateKind.PARITY:
-            return parity.judge(figures, gate.limits["minAgreementPercent"])
-        case GateKind.LOAD_TEST:
-            return load_profile.judge(figures, stable, load_profile.tolerance(gate.limits))
-
-
-def _judged(
-    run: GateResult | None, gate: Gate, stable: Mapping[str, float] | None
-) -> GateResult | None:
-    if run is None or run.status is not GateStatus.MEASURED:
-        return run
-    found = judge(gate, run.figures, stable)
-    said = "; ".join(part for part in (found.message, run.message) if part)
-    return replace(
-        found,
-        message=said,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        lengths=run.lengths,
-    )
-
-
 def _profile(memory: Memory, key: GateKey, stable: str | None) -> Mapping[str, float] | None:
     """Return the stable revision's figures under the same load, if it was tested so."""
     if stable is None:
@@ -185,68 +138,6 @@ def _adopted(key: GateKey, running: Mapping[GateRun, GateResult]) -> GateResult 
     if not attempts:
         return None
     return GateResult(status=GateStatus.PENDING, errors=max(attempts))
-
-
-def _seen(
-    before: GateResult | None, run: GateResult | None, gate: Gate, now: float
-) -> GateResult | None:
-    """Join what is remembered with what the world says; a finished result never changes.
-
-    Returns None for a gate that is not begun: never, or by somebody who died and took it along.
-    """
-    if before is None or before.status in FINISHED:
-        return before
-    if run is None:
-        return _waiting(before)
-    started = before.started_at or run.started_at or now
-    if run.status is GateStatus.ERROR:
-        return _erred(before, started, run.message, now)
-    if run.status is GateStatus.PENDING:
-        if now >= started + START_LIMIT_S:
-            text = f"did not begin within {START_LIMIT_S:g} s{_because(run.message)}"
-            return _erred(before, started, text, now)
-        return replace(before, started_at=started, message=run.message[:MAX_MESSAGE])
-    begun = run.started_at or started
-    if run.status is GateStatus.RUNNING:
-        if now < begun + gate.limit_s:
-            return replace(before, status=GateStatus.RUNNING, started_at=begun, message="")
-        text = f"took longer than {gate.limit_s:g} s"
-        run = GateResult(status=GateStatus.FAILED, message=text)
-    return replace(
-        run,
-        message=run.message[:MAX_MESSAGE],
-        started_at=begun,
-        finished_at=run.finished_at or now,
-        errors=before.errors,
-    )
-
-
-def _waiting(before: GateResult) -> GateResult | None:
-    """Return what stays of a run that is gone: that its tries before erred, or nothing."""
-    if not before.errors:
-        return None
-    # Its wait is over, since it had begun: the next look starts it anew.
-    return replace(before, status=GateStatus.ERROR, finished_at=0.0)
-
-
-def _because(message: str) -> str:
-    return f": {message}" if message else ""
-
-
-def _erred(before: GateResult, started: float, message: str, now: float) -> GateResult:
-    return GateResult(
-        status=GateStatus.ERROR,
-        message=message[:MAX_MESSAGE],
-        started_at=started,
-        finished_at=now,
-        errors=before.errors + 1,
-    )
-
-
-def retry_at(result: GateResult) -> float:
-    """Return when a gate that erred is tried again, Unix seconds."""
-    wait_s = FIRST_RETRY_S * 2.0 ** min(result.errors - 1, 16)
-    return (result.finished_at or 0.0) + min(wait_s, LAST_RETRY_S)
 
 
 def _decide(keys: Mapping[GateKey, Gate], known: Memory, now: float) -> GateDecision:
@@ -270,7 +161,7 @@ def _decide(keys: Mapping[GateKey, Gate], known: Memory, now: float) -> GateDeci
                 return GateDecision(
                     known,
                     _meanwhile(result),
-                    f"{place}: {result.status.lower()}{_because(result.message)}",
+                    f"{place}: {result.status.lower()}{because(result.message)}",
                     wake_at=result.started_at + limit_s,
                 )
     told = "; ".join(f"{key.kind}: {known[key].message}" for key in keys)
@@ -281,7 +172,7 @@ def _start(
     key: GateKey, gate: Gate, known: Memory, before: GateResult, place: str, now: float
 ) -> GateDecision:  # fmt: skip
     begun = GateResult(status=GateStatus.PENDING, started_at=now, errors=before.errors)
-    said = f"{place}: started{_because(before.message)}"
+    said = f"{place}: started{because(before.message)}"
     run = GateRun(key, begun.errors)
     memory = {**known, key: begun}
     return GateDecision(memory, _meanwhile(begun), said, start=run, wake_at=now + START_LIMIT_S)

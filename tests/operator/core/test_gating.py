@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pagelet_operator.core.analysis import Verdict
+from pagelet_operator.core.gate_tries import START_LIMIT_S
 from pagelet_operator.core.gates import (
     FINISHED,
     Gate,
@@ -16,15 +17,7 @@ from pagelet_operator.core.gates import (
     GateRun,
     GateStatus,
 )
-from pagelet_operator.core.gating import (
-    KEPT_RESULTS,
-    LAST_RETRY_S,
-    START_LIMIT_S,
-    advance,
-    forgive,
-    latest,
-    retry_at,
-)
+from pagelet_operator.core.gating import KEPT_RESULTS, advance, forgive, latest
 
 CANARY, STABLE = "chat-1111111111", "chat-0000000000"
 LIMITS = {
@@ -111,7 +104,6 @@ def test_an_error_is_tried_again_ever_later_and_never_becomes_a_verdict():
         # The rollout's deadline goes on while what erred is tried again.
         assert decision.verdict is Verdict.ERROR
     assert waits == [10, 20, 40, 80, 160, 300, 300, 300, 300]
-    assert LAST_RETRY_S == 300
 
 
 def test_a_canary_that_runs_over_time_fails_and_one_without_room_does_not():
@@ -174,12 +166,6 @@ def test_memory_keeps_both_revisions_and_a_bounded_rest():
         )
     assert len(memory) == KEPT_RESULTS + 2 * len(GATES)
     assert {key.revision for key in memory} > {STABLE, "chat-0000000019"}
-
-
-@given(st.integers(1, 10_000), st.floats(0, 1e9))
-def test_the_wait_after_an_error_is_bounded(errors, at):
-    result = GateResult(status=GateStatus.ERROR, finished_at=at, errors=errors)
-    assert at < retry_at(result) <= at + LAST_RETRY_S + 1e-3
 
 
 class Gating(RuleBasedStateMachine):
