@@ -46,7 +46,7 @@ STAGES = {
     "in_step": Plan(pace=Pace.IN_STEP, num_events=40, window_s=1.5),
     "one_by_one": Plan(pace=Pace.ONE_BY_ONE, ramp_s=0.2, window_s=1.2),
     "rate": Plan(pace=Pace.OPEN_LOOP, interval_s=0.01, num_events=400, window_s=1.2),
-    "flood": Plan(pace=Pace.FLOOD, num_events=250, ramp_s=0.0, window_s=math.inf),
+    "flood": Plan(pace=Pace.FLOOD, num_events=150, ramp_s=0.0, window_s=math.inf),
 }
 MANY = Plan(pace=Pace.OPEN_LOOP, streams=1000, interval_s=1.0, ramp_s=2.0, window_s=0.5)
 
@@ -208,42 +208,63 @@ def verdicts(
     ]
 
 
+@dataclass(slots=True)
+class Report:
+    """What is known so far; written after each stage, so that an early end loses one stage."""
+
+    output: Path
+    begun_at: float = field(default_factory=time.monotonic)
+    load_before: tuple[float, float, float] = field(default_factory=os.getloadavg)
+    memory: Figures = field(default_factory=dict)
+    stages: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
+    rounds: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
+
+    def add(self, stage: str, rounds: dict[str, list[Figures]]) -> None:
+        """Take a stage, and tell it."""
+        self.rounds[stage] = rounds
+        self.stages[stage] = {target: summary(rows) for target, rows in rounds.items()}
+        for target, found in self.stages[stage].items():
+            print(line(stage, target, found), flush=True)
+        self.write()
+
+    def write(self) -> None:
+        """Write all of it."""
+        whole = {
+            **describe(),
+            "load_average": {"before": self.load_before, "after": os.getloadavg()},
+            "seconds": round(time.monotonic() - self.begun_at, 1),
+            "bars": verdicts(self.stages, self.memory),
+            "memory": self.memory,
+            "stages": self.stages,
+            "rounds": self.rounds,
+        }
+        self.output.write_text(json.dumps(whole, indent=1) + "\n")
+
+    def conclude(self) -> None:
+        """Tell memory and bars."""
+        print(f"memory, MiB: {self.memory}; {time.monotonic() - self.begun_at:.0f} s")
+        for bar in verdicts(self.stages, self.memory):
+            verdict = "met" if bar["met"] else "missed"
+            print(f"{bar['figure']}: {bar['is']}, bar {bar['bar']}, {verdict}")
+        print(f"written to {self.output}", file=sys.stderr)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", choices=STAGES, default=list(STAGES))
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    output = options.output or RESULTS / f"gateway-{time.strftime('%Y-%m-%d')}.json"
-    begun_at, load_before = time.monotonic(), os.getloadavg()
+    report = Report(options.output or RESULTS / f"gateway-{time.strftime('%Y-%m-%d')}.json")
     pin(os.getpid(), LOAD_CORE)
-    rounds, stages = {}, {}
-    with assembled() as (bench, memory):
-        print(
-            f"load average {load_before[0]:.1f}; gateway idle {memory['idle_mib']} MiB", flush=True
-        )
+    with assembled() as (bench, report.memory):
+        idle_mib = report.memory["idle_mib"]
+        print(f"load average {report.load_before[0]:.1f}, gateway idle {idle_mib} MiB", flush=True)
         for name in options.only:
-            rounds[name] = bench.stage(STAGES[name], options.rounds)
-            stages[name] = {target: summary(rows) for target, rows in rounds[name].items()}
-            for target, found in stages[name].items():
-                print(line(name, target, found), flush=True)
-        memory |= measure_memory(bench)
-    report = {
-        **describe(),
-        "load_average": {"before": load_before, "after": os.getloadavg()},
-        "seconds": round(time.monotonic() - begun_at, 1),
-        "bars": verdicts(stages, memory),
-        "memory": memory,
-        "stages": stages,
-        "rounds": rounds,
-    }
-    output.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"memory, MiB: {memory}; {report['seconds']} s")
-    for bar in report["bars"]:
-        print(
-            f"{bar['figure']}: {bar['is']}, bar {bar['bar']}, {'met' if bar['met'] else 'missed'}"
-        )
-    print(f"written to {output}", file=sys.stderr)
+            report.add(name, bench.stage(STAGES[name], options.rounds))
+        report.memory |= measure_memory(bench)
+        report.write()
+    report.conclude()
 
 
 def measure_memory(bench: Bench) -> Figures:
