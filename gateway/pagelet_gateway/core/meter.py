@@ -66,8 +66,7 @@ class Meter:
         if part.shares == 1:
             return wait_s
         self._leak(now)
-        room = max(1.0, part.exact)
-        over = self._level + min(amount, room) - room
+        over = self._level + min(amount, part.exact) - part.exact
         if over <= _ROUNDING:
             return wait_s
         return max(wait_s, self._leaked_at - now + over * WINDOW_S / part.exact)

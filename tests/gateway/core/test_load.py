@@ -35,6 +35,16 @@ def test_what_was_in_flight_when_the_engine_was_asked_counts_once():
     assert loads.loads([A], now=0.0) == {A: 2}
 
 
+def test_requests_that_an_engine_does_not_know_of_yet_count():
+    loads = LoadBook()
+    for _ in range(3):
+        loads.begin(A)
+    loads.report(A, waiting=0, running=0, now=0.0)
+    assert loads.loads([A], now=0.0) == {A: 3}
+    loads.end(A)
+    assert loads.loads([A], now=0.0) == {A: 2}
+
+
 def test_old_reports_are_not_believed_and_nothing_is_compared_with_a_silent_engine():
     loads = book(a=(0, 50))
     loads.begin(B)

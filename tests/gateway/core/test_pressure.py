@@ -109,11 +109,12 @@ def test_an_old_word_on_the_queue_does_not_count():
         assert (pressure.limit(10.0) is not None) == holds
 
 
-def test_a_standing_queue_is_a_crowd_where_no_time_is_known_to_be_fast():
+@pytest.mark.parametrize(("waiting", "limit"), [(25, None), (26, 70)])
+def test_a_standing_queue_is_a_crowd_where_no_time_is_known_to_be_fast(waiting, limit):
     pressure = Pressure()
-    pressure.told(waiting=26, running=100, now=0.0)
+    pressure.told(waiting=waiting, running=100, now=0.0)
     sees(pressure, 0.0, *[sample(5.0)] * SAMPLE)
-    assert pressure.limit(0.0) == 70
+    assert pressure.limit(0.0) == limit
 
 
 @pytest.mark.parametrize("slowness", [SLOW * 0.95, SLOW])

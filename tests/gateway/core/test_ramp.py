@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagelet_gateway.core.ramp import FLOOR, RAMP_S, Ramp
+from pagelet_gateway.core.ramp import FLOOR, MAX_SAVED, RAMP_S, Ramp
 
 OLD = ["http://a", "http://b", "http://c"]
 NEW = "http://new"
@@ -70,3 +70,14 @@ def test_a_newcomer_never_gets_more_than_its_share_and_one(gaps, chosen):
             ramp.picked(NEW)
             taken += 1
             assert taken <= earned + 1
+
+
+def test_a_newcomer_that_was_not_chosen_for_a_while_makes_no_burst():
+    ramp = known()
+    for _ in range(1000):
+        ramp.held_back([*OLD, NEW], 0.0)
+    burst = 0
+    while NEW not in ramp.held_back([*OLD, NEW], 0.0):
+        ramp.picked(NEW)
+        burst += 1
+    assert burst <= MAX_SAVED + 1

@@ -4,6 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagelet_gateway.core.pressure import FLOOR, SAMPLE, Sample
 from pagelet_gateway.core.retry import Failure
 from pagelet_gateway.core.route_table import RouteTable
 from pagelet_gateway.core.router import Router, Target
@@ -202,3 +203,41 @@ def test_a_fallback_whose_endpoints_all_refuse_is_passed_over():
     target = routes.fall_back("m", 0.0, key=None, spent=())
     routes.report(target, Failure.DRAINING, 0.0)
     assert routes.fall_back("m", 1.0, key=None, spent=()) is None
+
+
+def make_late(routes: Router, url: str) -> None:
+    """Let an endpoint's answers be late for a crowd, so that it gets the smallest limit."""
+    routes.loaded(url, waiting=100, running=1, now=0.0)
+    late = Sample(kind=(1,), asked_at=0.0, took_s=5.0, of_s=10.0, among=FLOOR)
+    for _ in range(SAMPLE):
+        routes.saw(Target("a", url, False, "m"), late, 0.0)
+
+
+def test_a_full_endpoint_is_passed_over_until_all_are_full():
+    urls = ["http://1", "http://2"]
+    routes = router(a=("stable", 100, urls))
+    make_late(routes, "http://1")
+    assert routes.limits(0.0) == {("m", "a"): FLOOR}
+    for _ in range(FLOOR):
+        assert not routes.is_full("http://1", 0.0)
+        routes.begin(Target("a", "http://1", False, "m"))
+    assert routes.is_full("http://1", 0.0)
+    for _ in range(3 * FLOOR):  # the other has more and more, and gets the next all the same
+        found = routes.choose("m", "a", 0.0)
+        assert found.url == "http://2"
+        routes.begin(found)
+    make_late(routes, "http://2")
+    assert routes.is_full("http://2", 0.0)
+    assert routes.limits(0.0) == {("m", "a"): 2 * FLOOR}
+    assert routes.choose("m", "a", 0.0) is not None
+    routes.end(Target("a", "http://1", False, "m"))
+    assert not routes.is_full("http://1", 0.0)
+    assert routes.choose("m", "a", 0.0).url == "http://1"
+
+
+def test_limits_go_with_their_endpoint():
+    routes = router(a=("stable", 100, ["http://1"]))
+    make_late(routes, "http://1")
+    routes.apply(table(a=("stable", 100, ["http://2"])))
+    routes.apply(table(a=("stable", 100, ["http://1"])))
+    assert routes.limits(0.0) == {}
