@@ -41,7 +41,7 @@ def write(path, *documents):
 class Up:
     """A running `pagelet up`; use as a context manager. Ends it, and checks nothing."""
 
-    def __init__(self, *files, state_dir, real=False, port=0):
+    def __init__(self, *files, state_dir, real=False, port=0, env=None):
         self.mark = f"UP_TEST_MARK={uuid.uuid4().hex}"
         options = ["--json", f"--port={port}", f"--state-dir={state_dir}"]
         program = ["-m", "pagelet", "up"] if real else [__file__]
@@ -52,7 +52,7 @@ class Up:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, name: value, "PYTHONPATH": os.pathsep.join(paths)},
+            env={**os.environ, name: value, "PYTHONPATH": os.pathsep.join(paths), **(env or {})},
             start_new_session=True,
         )
         self.state_dir = Path(state_dir)
@@ -129,12 +129,26 @@ def _matches(found, wanted):
     return wanted in found if isinstance(wanted, str) and found else found == wanted
 
 
+def shorten_hours(hour_s):
+    """Let an hour of a model's traffic be this long, and a replica idle after half of it."""
+    from pagelet_operator import retesting
+    from pagelet_operator.core import quiet_hours, retest
+
+    for module in (retesting, retest, quiet_hours):
+        module.HOUR_S = hour_s
+    for module in (retesting, retest):
+        module.IDLE_S = hour_s / 2
+
+
 def main():
     """Be `pagelet up`, with the scripted engine as its default."""
     import typer
 
     from pagelet_operator.local import commands, up
 
+    hour_s = os.environ.get("HOUR_S")
+    if hour_s is not None:
+        shorten_hours(float(hour_s))
     up.UpConfig = functools.partial(up.UpConfig, engine=scripted_engine)
     typer.run(commands.up)
 
