@@ -11,6 +11,7 @@ from typing import Protocol
 from pagelet_operator.core.gate_report import Report
 from pagelet_operator.core.gates import Gate, GateResult, GateRun
 from pagelet_operator.core.model import Fleet, Model, ModelRef, Plan
+from pagelet_operator.core.scaling.reading import ReplicaLoad
 from pagelet_operator.core.window import Window
 
 
@@ -54,6 +55,13 @@ class Telemetry(Protocol):
 
         Raises:
             TelemetryError: The source does not answer.
+        """
+        ...
+
+    async def loads(self, model: Model, fleet: Fleet) -> Mapping[str, ReplicaLoad]:
+        """Return what each ready replica last told of its load, by endpoint; never fails.
+
+        Whoever did not tell is left out; how old the words are, they say themselves.
         """
         ...
 

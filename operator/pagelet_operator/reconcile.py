@@ -5,8 +5,10 @@ from dataclasses import replace
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome, decide
 from pagelet_operator.core.rollout import Command, RolloutState
+from pagelet_operator.core.scaling import ScalerState
 from pagelet_operator.ports import IncompleteError, Runtime
 from pagelet_operator.retesting import look_again
+from pagelet_operator.scaling import as_decided, look_at_load
 from pagelet_operator.senses import NO_SENSES, Senses, measure, sense
 
 
@@ -19,6 +21,7 @@ async def reconcile(
     senses: Senses = NO_SENSES,
     command: Command | None = None,
     figures_since: float | None = None,
+    scaling: ScalerState | None = None,
 ) -> Outcome:
     """Take one step towards what `model` asks for.
 
@@ -34,13 +37,16 @@ async def reconcile(
         senses: What else is looked at.
         command: The last command that a person gave; one that was answered does nothing.
         figures_since: Since when to measure for reports (Unix seconds); None for not at all.
+        scaling: What the scaler remembers (`Outcome.scaling`); None for nothing.
 
     Raises:
         UnavailableError: The runtime did not answer. Call again later.
     """
     fleet = await runtime.observe(model.ref)
+    scaled = await look_at_load(senses.telemetry, model, state, scaling, fleet, now)
+    model = as_decided(model, scaled)
     seen = await sense(senses, model, state, fleet, now, command=command)
-    outcome = decide(model, state, fleet, now, seen)
+    outcome = decide(model, state, fleet, now, seen, scaled)
     outcome = await look_again(senses.telemetry, senses.gates, model, state, outcome, now)
     if figures_since is not None:
         windows = await measure(senses, model, fleet, figures_since)

@@ -138,12 +138,17 @@ class Store:
         """Do what the controllers of Deployments and ReplicaSets do."""
         item = self.items[key]
         template = item["spec"]["template"]
+        made = [pod for pod in self.items if pod[0] == "pods" and self._is_of(pod, key)]
+        while len(made) > item["spec"]["replicas"]:
+            # Of equals the youngest, as a ReplicaSet does.
+            gone = min(reversed(made), key=lambda pod: _deletion_cost(self.items[pod]))
+            made.remove(gone)
+            del self.items[gone]
         for number in itertools.count():
+            if len(made) >= item["spec"]["replicas"]:
+                return
             pod: Key = ("pods", key[1], f"{key[2]}-rs-{number}")
-            if number >= item["spec"]["replicas"]:
-                if self.items.pop(pod, None) is None:
-                    return
-            elif pod not in self.items:
+            if pod not in self.items:
                 owner = {"kind": "ReplicaSet", "name": f"{key[2]}-rs", "controller": True}
                 self._create(pod, {
                     "metadata": {
@@ -152,6 +157,15 @@ class Store:
                     },
                     "spec": copy.deepcopy(template["spec"]),
                 })  # fmt: skip
+                made.append(pod)
+
+    def _is_of(self, pod: Key, deployment: Key) -> bool:
+        return pod[1] == deployment[1] and pod[2].startswith(f"{deployment[2]}-rs-")
+
+
+def _deletion_cost(pod: Object) -> int:
+    annotations = pod["metadata"].get("annotations", {})
+    return int(annotations.get("controller.kubernetes.io/pod-deletion-cost", 0))
 
 
 class StoreClient:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pagelet_operator.core.model import Fleet, Model
+from pagelet_operator.core.scaling.reading import ReplicaLoad
 from pagelet_operator.core.window import Window
 from pagelet_operator.ports import TelemetryError
 
@@ -12,6 +13,7 @@ class Figures:
 
     def __init__(self, windows: Mapping[str, Window] | None = None) -> None:
         self.told = windows
+        self.told_loads: Mapping[str, ReplicaLoad] = {}
         self.asked: list[float] = []
 
     async def windows(self, model: Model, fleet: Fleet, since: float) -> Mapping[str, Window]:
@@ -25,6 +27,9 @@ class Figures:
     ) -> Sequence[Window]:
         found = (await self.windows(model, fleet, since)).get(revision)
         return () if found is None else self.split(found)
+
+    async def loads(self, model: Model, fleet: Fleet) -> Mapping[str, ReplicaLoad]:
+        return self.told_loads
 
     def split(self, found: Window) -> Sequence[Window]:
         return (found,)

@@ -68,6 +68,17 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("all of the GPU's memory", resource(engine={"gpuMemoryFraction": 1.0}), "gpuMemoryFraction"),
     ("memory with a wrong suffix", resource(engine={"kvCacheMemory": "2GB"}), "kvCacheMemory"),
     ("no replicas", resource(scaling={"minReplicas": 0}), "minReplicas"),
+    (
+        "a maximum below the minimum",
+        resource(scaling={"minReplicas": 3, "maxReplicas": 2}),
+        "maxReplicas must not be below minReplicas",
+    ),
+    (
+        "two scalers",
+        resource(scaling={"maxReplicas": 2, "external": True}),
+        "remove maxReplicas, or external",
+    ),
+    ("a target of no time", resource(scaling={"targets": {"ttftP99": "0s"}}), "ttftP99"),
     ("steps that fall", steps(50, 25), "weights must rise"),
     ("steps that stand still", steps(25, 25), "weights must rise"),
     ("a step past 100", steps(5, 101), "weight"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from pagelet_operator.api import memory, performance
 from pagelet_operator.api.memory import rfc3339, unix
+from pagelet_operator.api.scaling_status import scaling_status
 from pagelet_operator.api.status import (
     Condition,
     FiguresStatus,
@@ -87,6 +88,7 @@ def status(
             traffic=TrafficStatus.model_validate(_traffic(outcome, gateway_key)),
             rollout=memory.rollout_status(state),
             figures=_figures(outcome, before, now),
+            scaling=scaling_status(outcome.scaling, (before or {}).get("scaling"), now),
             performance=performance.wire(state.performance),
             endpoint=endpoint if state.stable else None,
             selector=selector,

@@ -10,6 +10,7 @@ from pagelet_operator.api.analysis import analysis_policy
 from pagelet_operator.api.gates import gates
 from pagelet_operator.api.quantities import seconds
 from pagelet_operator.api.rollout import Rollout
+from pagelet_operator.api.scaling import scaling_policy
 from pagelet_operator.api.spec import ModelDeploymentSpec
 from pagelet_operator.api.status import ModelDeploymentStatus
 from pagelet_operator.api.traffic_policy import traffic_policy
@@ -117,6 +118,7 @@ def to_model(resource: ModelDeployment, peers: Mapping[str, str] = MappingProxyT
         request_timeout_s=seconds(spec.limits.request_timeout),
         rollout=_policy(spec.rollout),
         traffic=traffic_policy(spec, peers),
+        scaling=scaling_policy(spec.scaling, template),
     )
 
 

@@ -13,18 +13,8 @@ from pagelet_operator.api.limits import Limits
 from pagelet_operator.api.pod import PodSettings
 from pagelet_operator.api.rollout import Rollout
 from pagelet_operator.api.routing import MAX_FALLBACKS, CircuitBreaker, Fallback, Routing
+from pagelet_operator.api.scaling import Scaling
 from pagelet_operator.api.wire import WireModel
-
-
-class Scaling(WireModel):
-    """How many replicas each revision has."""
-
-    min_replicas: int = Field(
-        default=1,
-        ge=1,
-        le=1000,
-        description="Replicas of every revision that serves; also what `kubectl scale` sets.",
-    )
 
 
 class ModelDeploymentSpec(WireModel):

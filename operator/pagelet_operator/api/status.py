@@ -227,6 +227,34 @@ class PerformanceStatus(StatusModel):
     hour_ends_at: Time | None = Field(default=None, description="When the next hour is counted.")
 
 
+class ScalingStatus(StatusModel):
+    """The last decision on the number of replicas."""
+
+    replicas: int = Field(description="Replicas that a revision has in full.")
+    reason: str = Field(description="Why, in one CamelCase word.")
+    message: str = Field(default="", description="Why, with the figures that decided.")
+    decided_at: Time = Field(description="When.")
+    inputs: dict[str, float] = Field(
+        default_factory=dict,
+        description="What was looked at: latencies in seconds, kvCacheUsage a ratio.",
+    )
+    rising: bool | None = Field(
+        default=None, description="Whether the last change was a rise; left out before the first."
+    )
+    reversed_up_at: Time | None = Field(
+        default=None, description="When replicas that had been given back were needed again."
+    )
+    cold_start_seconds: float | None = Field(
+        default=None, description="Measured time from asking for a replica to its being ready."
+    )
+    capacity: float | None = Field(
+        default=None, description="Requests at once that one replica carries, as learned."
+    )
+    tokens_capacity: float | None = Field(
+        default=None, description="Output tokens per second of a replica with a queue, as measured."
+    )
+
+
 class ModelDeploymentStatus(StatusModel):
     """What the operator says about a ModelDeployment."""
 
@@ -249,6 +277,9 @@ class ModelDeploymentStatus(StatusModel):
     )
     performance: PerformanceStatus | None = Field(
         default=None, description="Whether a load test speaks for what serves."
+    )
+    scaling: ScalingStatus | None = Field(
+        default=None, description="How many replicas were decided; left out where none are."
     )
     endpoint: str | None = Field(
         default=None,

@@ -43,8 +43,29 @@ def decision_event(
     return event(resource, reason, note or _message(after), now)
 
 
-def event(resource: Mapping[str, Any], reason: str, note: str, now: float) -> Object:
-    """Return an event about a ModelDeployment, by the events.k8s.io/v1 conventions."""
+def scaling_event(
+    resource: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any], now: float
+) -> Object | None:
+    """Return the event of a number of replicas that changed, or None. Arguments as above."""
+    was, now_is = before.get("scaling") or {}, after.get("scaling") or {}
+    if not was or not now_is or was["replicas"] == now_is["replicas"]:
+        return None
+    note = f"{was['replicas']} -> {now_is['replicas']} replicas: {now_is.get('message', '')}"
+    return event(resource, now_is["reason"], note, now, about="scaling")
+
+
+def event(
+    resource: Mapping[str, Any], reason: str, note: str, now: float, *, about: str = ""
+) -> Object:
+    """Return an event about a ModelDeployment, by the events.k8s.io/v1 conventions.
+
+    Args:
+        resource: The ModelDeployment.
+        reason: One CamelCase word.
+        note: A sentence.
+        now: Unix seconds.
+        about: What tells it from another event of the same status write.
+    """
     meta = resource["metadata"]
     moment = datetime.fromtimestamp(now, UTC)
     return {
@@ -53,7 +74,7 @@ def event(resource: Mapping[str, Any], reason: str, note: str, now: float) -> Ob
         # One event per status write, and each write makes a new version: unique, and the same
         # again if the post is repeated.
         "metadata": {
-            "name": f"{meta['name']}.{meta['resourceVersion']}",
+            "name": ".".join(filter(None, (meta["name"], meta["resourceVersion"], about))),
             "namespace": meta["namespace"],
         },
         "eventTime": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

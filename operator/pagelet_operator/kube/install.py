@@ -50,7 +50,8 @@ _RULES: list[dict[str, Any]] = [
         "verbs": [verb for verb in _CHILD_VERBS if verb != "watch"],
     },
     {"apiGroups": [""], "resources": ["services"], "verbs": _CHILD_VERBS},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+    # Patched only to say which of them end first when fewer are needed.
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch", "patch"]},
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]},
     # A canary's gates; what is in a Job never changes.
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "create", "delete"]},

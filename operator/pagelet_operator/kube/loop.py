@@ -13,11 +13,13 @@ from typing import Any
 
 from pagelet_operator.api import report
 from pagelet_operator.api.resource import InvalidResourceError, parse, to_model
+from pagelet_operator.api.scaling_status import scaler_state
 from pagelet_operator.api.traffic_policy import named_models
 from pagelet_operator.core.figures import SPAN_S
 from pagelet_operator.core.model import Model, ModelRef
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.core.rollout import Command, parse_command
+from pagelet_operator.core.scaling import ScalerState
 from pagelet_operator.kube import manifests
 from pagelet_operator.kube.api import (
     EVENTS,
@@ -31,7 +33,7 @@ from pagelet_operator.kube.api import (
 )
 from pagelet_operator.kube.claims import Claims
 from pagelet_operator.kube.command import DEFAULT_GATEWAY_URL
-from pagelet_operator.kube.events import decision_event
+from pagelet_operator.kube.events import decision_event, scaling_event
 from pagelet_operator.kube.metrics import Metrics
 from pagelet_operator.kube.peers import Dependents, served_names
 from pagelet_operator.kube.queue import WorkQueue
@@ -102,6 +104,8 @@ class Controller:
         self._senses = senses
         self._clock = clock
         self._failures: dict[ModelRef, int] = {}
+        # Readings, too: status holds what a scaler learned, and not what it looked at.
+        self._scalers: dict[ModelRef, ScalerState | None] = {}
 
     def wake(self, ref: ModelRef) -> None:
         """Look at a resource that changed, and at those that fall back to it."""
@@ -133,6 +137,7 @@ class Controller:
             self._dependents.forget(ref)
             for other in self._claims.forget(ref):
                 self.queue.add(other)
+            self._scalers.pop(ref, None)
             self._metrics.forget(ref)
             return None
         before: dict[str, Any] = live.get("status") or {}
@@ -170,12 +175,14 @@ class Controller:
                 senses=self._senses,
                 command=_command(live),
                 figures_since=now - SPAN_S if report.figures_due(before, now) else None,
+                scaling=self._scalers.get(model.ref) or scaler_state(before),
             )
+            self._scalers[model.ref] = outcome.scaler
         except (InvalidResourceError, NameTakenError) as error:
             after = report.rejected_status(str(error), live["metadata"]["generation"], before, now)
             return after, now + REFUSED_RETRY_S, None
         after = self._status(model, outcome, before, now)
-        return after, outcome.decision.wake_at, outcome.trouble
+        return after, outcome.wake_at, outcome.trouble
 
     async def _claim(self, served_name: str, live: Object) -> None:
         """Refuse a model name that an older ModelDeployment of the namespace has."""
@@ -214,9 +221,14 @@ class Controller:
         """Write the status, if nobody wrote meanwhile, then say what was decided."""
         await self._api.replace_status(MODEL_DEPLOYMENTS, {**live, "status": after})
         self._metrics.wrote(1)
-        news = decision_event(live, before, after, now)
-        if news is None:
-            return
+        for news in (
+            decision_event(live, before, after, now),
+            scaling_event(live, before, after, now),
+        ):
+            if news is not None:
+                await self._tell(live, news)
+
+    async def _tell(self, live: Object, news: Object) -> None:
         meta = live["metadata"]
         log.info("%s/%s: %s: %s", meta["namespace"], meta["name"], news["reason"], news["note"])
         try:

@@ -22,6 +22,7 @@ from pagelet_operator.core.model import ModelRef, Plan, RevisionPlan, Role, Temp
 from pagelet_operator.kube.api import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    PODS,
     SECRETS,
     SERVICES,
     Object,
@@ -35,6 +36,9 @@ SNAPSHOT_ANNOTATION = "pagelet.dev/snapshot"
 COMMAND_ANNOTATION = "pagelet.dev/rollout-command"
 """On a ModelDeployment: what a person last said to its rollout (`core.rollout.commands`)."""
 """On a Deployment: what its ControllerRevision holds, so that either can be lost."""
+
+DELETION_COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
+"""On a pod: a ReplicaSet that has to end some ends those with the lowest first."""
 
 ENGINE_PORT = 8000
 SERVICE_PORT = 80
@@ -128,6 +132,26 @@ def deployment(owner: Owner, item: RevisionPlan, data: Mapping[str, Any]) -> Obj
             "template": dict(data["podTemplate"]),
         },
     }
+
+
+def deletion_cost(pod: Mapping[str, Any], cost: int) -> Object:
+    """Return what makes a ReplicaSet end this pod before others with a higher cost."""
+    meta = pod["metadata"]
+    return {
+        "apiVersion": PODS.api_version,
+        "kind": PODS.kind,
+        "metadata": {
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "annotations": {DELETION_COST_ANNOTATION: str(cost)},
+        },
+    }
+
+
+def deletion_cost_of(pod: Mapping[str, Any]) -> str | None:
+    """Return a pod's deletion cost, or None."""
+    found = pod["metadata"].get("annotations", {}).get(DELETION_COST_ANNOTATION)
+    return None if found is None else str(found)
 
 
 def revision_service(owner: Owner, item: RevisionPlan) -> Object:

@@ -64,6 +64,11 @@ class Metrics:
             "Always 1; labels give a condition's status and reason as they are now.",
             (*_RESOURCE, "condition", "status", "reason"), registry=registry,
         )  # fmt: skip
+        self._replicas = Gauge(
+            "pagelet_operator_desired_replicas",
+            "Replicas that the scaler decided; labels give the reason that holds the number.",
+            (*_RESOURCE, "reason"), registry=registry,
+        )  # fmt: skip
 
     def exposition(self) -> bytes:
         """Return all series in Prometheus' text format."""
@@ -90,7 +95,9 @@ class Metrics:
         assessed = (rollout.get("assessment") or {}).get("verdict")
         for verdict in _VERDICTS:
             self._verdict.labels(*key, verdict).set(int(verdict == assessed))
-        self._drop(ref, self._revision, self._condition)
+        self._drop(ref, self._revision, self._condition, self._replicas)
+        if scaling := status.get("scaling"):
+            self._replicas.labels(*key, scaling["reason"]).set(scaling["replicas"])
         model = (status.get("traffic") or {}).get("name", ref.name)
         for role in _ROLES:
             if revision := (status.get(role) or {}).get("revision"):
@@ -113,7 +120,7 @@ class Metrics:
     def forget(self, ref: ModelRef) -> None:
         """Drop the series of a resource that is gone."""
         self._drop(ref, self._success, self._weight, self._phase)
-        self._drop(ref, self._revision, self._verdict, self._condition)
+        self._drop(ref, self._revision, self._verdict, self._condition, self._replicas)
 
     @staticmethod
     def _drop(ref: ModelRef, *families: Gauge) -> None:

@@ -17,6 +17,7 @@ from pagelet_operator.kube import gateway_key, manifests
 from pagelet_operator.kube.api import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    PODS,
     SERVICES,
     Api,
     ApiError,
@@ -96,6 +97,7 @@ class KubeRuntime:
         going = await self._check_names(world, changed)
         keys_made, trouble = await gateway_key.ensure(self._api, world.owner)
         self.writes += keys_made
+        reluctant = await self._name_victims(plan, world)
         refused = await self._put_all(
             [
                 (kind, body)
@@ -103,7 +105,7 @@ class KubeRuntime:
                 if (kind, body["metadata"]["name"]) not in going
             ]
         )
-        troubles = [*going.values(), *([trouble] if trouble else [])]
+        troubles = [*going.values(), *([trouble] if trouble else []), *reluctant]
         troubles += [str(error) for errors in refused.values() for error in errors]
         # Asked anew at every look, so what is refused no more is forgotten here.
         self._refused[model.ref] = {name: errors[0] for name, errors in refused.items()}
@@ -161,6 +163,19 @@ class KubeRuntime:
                 )
             going[kind, meta["name"]] = f"{kind.kind} {meta['name']} is still being removed"
         return going
+
+    async def _name_victims(self, plan: Plan, world: World) -> list[str]:
+        """Tell the ReplicaSets which pods to end first; return what the server would not store."""
+        troubles = []
+        for item in plan.revisions:
+            for rank, endpoint in enumerate(item.first_out):
+                pod = world.pod_at(endpoint)
+                cost = rank - len(item.first_out)
+                if pod is None or manifests.deletion_cost_of(pod) == str(cost):
+                    continue
+                error = await self._put(PODS, manifests.deletion_cost(pod, cost))
+                troubles += [str(error)] if error else []
+        return troubles
 
     async def _put_all(self, changed: Desired) -> dict[str, list[Exception]]:
         """Apply objects; return what the server would not store, by revision ("" for none)."""

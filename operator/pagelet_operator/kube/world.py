@@ -54,6 +54,10 @@ class World:
         found = ((name, self.snapshot(name)) for name in names)
         return Fleet({name: self._revision(name, data) for name, data in found if data})
 
+    def pod_at(self, endpoint: str) -> Object | None:
+        """Return the ready pod that answers at a base URL, or None."""
+        return next((pod for pod in self.pods if _is_ready(pod) and _url(pod) == endpoint), None)
+
     def snapshot(self, name: str) -> Object | None:
         """Return what the revision was made from; its Deployment knows it, too."""
         stored = self.live(CONTROLLER_REVISIONS, name)

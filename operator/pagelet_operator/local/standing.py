@@ -19,10 +19,12 @@ def decision_event(model: Model, outcome: Outcome) -> Event:
     state = outcome.state
     said = state.assessment
     verdict = f" ({said.verdict}: {said.message})" if said is not None else ""
+    scaled = outcome.scaling
+    number = f"; {scaled.replicas} replicas ({scaled.reason}: {scaled.message})" if scaled else ""
     return Event(
         reason=outcome.decision.reason,
         model=model.ref.name,
-        message=(state.message or f"{state.stable} serves all requests") + verdict,
+        message=(state.message or f"{state.stable} serves all requests") + verdict + number,
         details={
             "phase": state.phase.value,
             "stable": state.stable,
@@ -30,6 +32,7 @@ def decision_event(model: Model, outcome: Outcome) -> Event:
             "weights": dict(outcome.decision.weights),
             "detail": state.message,
             "verdict": None if said is None else said.verdict.value,
+            "replicas": None if scaled is None else scaled.replicas,
         },
     )
 

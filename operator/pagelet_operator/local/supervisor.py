@@ -196,6 +196,7 @@ class Supervisor:
                 senses=self._senses,
                 command=self.steering.command(model.ref),
                 figures_since=self._clock() - SPAN_S,
+                scaling=None if tracked.outcome is None else tracked.outcome.scaler,
             )
         except UnavailableError as error:
             if tracked.trouble != str(error):
@@ -229,8 +230,7 @@ class Supervisor:
         """Say where to send requests, each time that a model begins to serve."""
         serving = {t.model.served_name for t in self._tracked.values() if self._reachable(t)}
         if serving - self._announced:
-            names = ", ".join(sorted(serving))
-            message = f"ready: {self._url} serves {names}"
+            message = f"ready: {self._url} serves {', '.join(sorted(serving))}"
             details = {"url": self._url, "models": sorted(serving)}
             self._report.event(Event(reason="Serving", message=message, details=details))
         # A model that is deleted and comes back is announced again.
@@ -246,7 +246,7 @@ class Supervisor:
 
     def _pause_s(self) -> float:
         outcomes = (tracked.outcome for tracked in self._tracked.values())
-        wakes = [o.decision.wake_at for o in outcomes if o is not None]
+        wakes = [o.wake_at for o in outcomes if o is not None]
         ahead = [at - self._clock() for at in wakes if at is not None]
         # A time that has passed is no reason to spin: the next turn is soon enough.
         return min((s for s in ahead if 0 < s < TURN_S), default=TURN_S)

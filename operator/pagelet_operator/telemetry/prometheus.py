@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from pagelet_operator.core.model import Fleet, Model
+from pagelet_operator.core.scaling.reading import ReplicaLoad
 from pagelet_operator.core.window import Window
 from pagelet_operator.ports import TelemetryError
 from pagelet_operator.telemetry.exposition import ExpositionError, Sample
@@ -95,6 +96,10 @@ class PrometheusTelemetry:
         """See `ports.Telemetry`: all of it in one piece."""
         found = (await self.windows(model, fleet, since)).get(revision)
         return () if found is None else (found,)
+
+    async def loads(self, model: Model, fleet: Fleet) -> Mapping[str, ReplicaLoad]:
+        """See `ports.Telemetry`: none, since samples name pods and not their addresses."""
+        return {}
 
     def queries(self, served_name: str, span_s: float) -> tuple[str, str]:
         """Return the PromQL for the raw samples of a model, and of gateways being there."""

@@ -17,10 +17,17 @@ from yarl import URL
 
 from pagelet_operator.core.ledger import Key, Ledger
 from pagelet_operator.core.model import Fleet, Model, ModelRef
+from pagelet_operator.core.scaling.reading import ReplicaLoad
 from pagelet_operator.core.window import Window
 from pagelet_operator.ports import TelemetryError
 from pagelet_operator.telemetry.exposition import ExpositionError, samples
-from pagelet_operator.telemetry.series import ENGINE, GATEWAY, engine_counts, gateway_counts
+from pagelet_operator.telemetry.series import (
+    ENGINE,
+    GATEWAY,
+    engine_counts,
+    gateway_counts,
+    replica_load,
+)
 
 INTERVAL_S = 5.0
 """Between two readings: a third of the default look, so that a window begins near its step."""
@@ -84,6 +91,7 @@ class Scraper:
         self._ledger = Ledger()
         self._engines: dict[ModelRef, _Engines] = {}
         self._known: set[str] = set()
+        self._loads: dict[str, ReplicaLoad] = {}
         self._answered_at: float | None = None
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
         self._session: aiohttp.ClientSession | None = None
@@ -136,6 +144,13 @@ class Scraper:
         self._ask(model, fleet)
         return self._ledger.entries((model.served_name, revision), since)
 
+    async def loads(self, model: Model, fleet: Fleet) -> Mapping[str, ReplicaLoad]:
+        """See `ports.Telemetry`."""
+        with suppress(TelemetryError):  # Engines are asked whether gateways answer or not.
+            self._ask(model, fleet)
+        ready = (url for seen in fleet.revisions.values() for url in seen.endpoints)
+        return {url: self._loads[url] for url in ready if url in self._loads}
+
     def _ask(self, model: Model, fleet: Fleet) -> None:
         """Have the model's engines read from now on; fail if no gateway was read lately."""
         now = self._clock()
@@ -163,6 +178,7 @@ class Scraper:
     def _forget_all_but(self, urls: set[str]) -> None:
         for url in self._known - urls:
             self._ledger.forget(url)
+            self._loads.pop(url, None)
         self._known = urls
         self.failures = {url: why for url, why in self.failures.items() if url in urls}
 
@@ -177,7 +193,11 @@ class Scraper:
         with suppress(_NoAnswerError):
             text = await self._get(url, secret)
             with self._noting(url):
-                self._ledger.read(url, {key: engine_counts(samples(text, ENGINE))}, now)
+                found = list(samples(text, ENGINE))
+                self._ledger.read(url, {key: engine_counts(found)}, now)
+                load = replica_load(found, now)
+            if load is not None:
+                self._loads[url] = load
 
     @contextmanager
     def _noting(self, url: str) -> Iterator[None]:

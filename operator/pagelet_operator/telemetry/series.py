@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from pagelet_operator.core.ledger import Key, per_bucket
+from pagelet_operator.core.scaling.reading import ReplicaLoad
 from pagelet_operator.core.window import Window
 from pagelet_operator.telemetry.exposition import ExpositionError, Sample
 
@@ -29,10 +30,11 @@ _BUCKETS = frozenset({TTFT_BUCKET, ITL_BUCKET, PROMPT_BUCKET, OUTPUT_BUCKET})
 GATEWAY = frozenset({REQUESTS, HANDED_OVER, E2E_SUM, IN_FLIGHT}) | _BUCKETS
 
 WAITING = "vllm:num_requests_waiting"
+RUNNING = "vllm:num_requests_running"
 KV_USAGE = "vllm:kv_cache_usage_perc"
 OUTPUT_TOKENS = "pagelet_engine_output_tokens_total"
 
-ENGINE = frozenset({WAITING, KV_USAGE, OUTPUT_TOKENS})
+ENGINE = frozenset({WAITING, RUNNING, KV_USAGE, OUTPUT_TOKENS})
 
 FALLBACK = "fallback"
 """What gateways write in place of a revision where another model or API answered."""
@@ -73,6 +75,23 @@ def engine_counts(found: Iterable[Sample]) -> Window:
         queue_sum=told.get(WAITING, 0.0),
         kv_samples=int(KV_USAGE in told),
         kv_sum=min(1.0, told.get(KV_USAGE, 0.0)),
+    )
+
+
+def replica_load(found: Iterable[Sample], now: float) -> ReplicaLoad | None:
+    """Return what an engine says of its load; None if it does not say all of it.
+
+    Args:
+        found: The samples of one engine.
+        now: When it was asked, Unix seconds.
+    """
+    told: defaultdict[str, float] = defaultdict(float)
+    for sample in found:
+        told[sample.name] += sample.value
+    if not {WAITING, RUNNING, KV_USAGE} <= told.keys():
+        return None
+    return ReplicaLoad(
+        at=now, running=told[RUNNING], waiting=told[WAITING], kv_usage=min(1.0, told[KV_USAGE])
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pagelet_operator.kube.events import MAX_NOTE, decision_event, event
+from pagelet_operator.kube.events import MAX_NOTE, decision_event, event, scaling_event
 
 RESOURCE = {"metadata": {"name": "chat", "namespace": "models", "uid": "u", "resourceVersion": "7"}}
 
@@ -89,3 +89,14 @@ def test_a_pause_for_a_reason_that_was_there_before_is_a_decision_of_its_own() -
     waiting = status("Inconclusive")
     assert reason(waiting, status("Inconclusive", paused={"since": "x"})) == "Inconclusive"
     assert reason(status("Holding"), waiting) == "Inconclusive"
+
+
+def test_a_new_number_of_replicas_is_an_event_of_its_own():
+    before = {"scaling": {"replicas": 2, "reason": "AtTarget", "message": ""}}
+    after = {"scaling": {"replicas": 4, "reason": "LoadGrows", "message": "100 expected"}}
+    found = scaling_event(RESOURCE, before, after, 1_800_000_000.0)
+    assert (found["reason"], found["type"]) == ("LoadGrows", "Normal")
+    assert found["note"] == "2 -> 4 replicas: 100 expected"
+    assert found["metadata"]["name"].endswith(".scaling")
+    assert scaling_event(RESOURCE, after, after, 0.0) is None
+    assert scaling_event(RESOURCE, {}, after, 0.0) is None

@@ -31,7 +31,7 @@ def test_the_rights_are_exactly_these() -> None:
         "apps/deployments": writes | {"watch"},
         "apps/controllerrevisions": writes,
         "/services": writes | {"watch"},
-        "/pods": {"list", "watch"},
+        "/pods": {"list", "watch", "patch"},
         "/secrets": {"get", "create"},
         "batch/jobs": {"get", "list", "create", "delete"},
         "/configmaps": {"create", "patch"},

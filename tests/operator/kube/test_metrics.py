@@ -99,3 +99,17 @@ def test_the_reference_page_names_every_series_and_no_other() -> None:
     documented = set(re.findall(r"^\| `(pagelet_operator_\w+)", text, re.MULTILINE))
     # A counter's creation time is the client library's, not ours.
     assert documented == {name for name in exported if not name.endswith("_created")}
+
+
+def test_the_number_of_replicas_is_shown_with_the_reason_that_holds_it() -> None:
+    metrics = Metrics()
+    for reason, replicas in (("LoadGrows", 4), ("AtTarget", 4)):
+        metrics.show(REF, {"scaling": {"reason": reason, "replicas": replicas}})
+    found = [
+        line for line in lines(metrics) if line.startswith("pagelet_operator_desired_replicas")
+    ]
+    assert len(found) == 1
+    assert 'reason="AtTarget"' in found[0]
+    assert found[0].endswith(" 4.0")
+    metrics.show(REF, {})
+    assert not [li for li in lines(metrics) if li.startswith("pagelet_operator_desired_replicas{")]

@@ -137,3 +137,10 @@ def test_a_quota_lacks_room_and_a_policy_does_not() -> None:
     assert short(conditions=[failed | {"message": quota}]) == quota
     assert short(conditions=[failed | {"message": quota, "status": "False"}]) is None
     assert short(conditions=[failed | {"message": "denied by policy"}]) is None
+
+
+def test_a_pod_is_found_by_its_endpoint_while_it_is_ready() -> None:
+    found = world(a_pod(podIP="10.0.0.7"), a_pod(podIP="10.0.0.8", conditions=[]))
+    assert found.pod_at("http://10.0.0.7:8000") == a_pod(podIP="10.0.0.7")
+    assert found.pod_at("http://10.0.0.8:8000") is None
+    assert found.pod_at("http://10.0.0.9:8000") is None

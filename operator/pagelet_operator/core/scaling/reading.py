@@ -61,8 +61,12 @@ def reading(
         windows: What was counted over the last `SPAN_S`, by revision.
         fresh_since: Older words of a replica count as none.
     """
-    named = (fleet.revisions.get(name or "") for name in (stable, canary))
-    serving = [revision for revision in named if revision is not None]
+    serving = [
+        revision
+        for name, revision in fleet.revisions.items()
+        # Where nobody remembers who serves, whatever exists may.
+        if stable is None or name in (stable, canary)
+    ]
     asked = max((revision.replicas for revision in serving), default=0)
     told = [load for load in _told(serving, loads) if load.at >= fresh_since]
     ready = sum(revision.ready for revision in serving)
