@@ -166,6 +166,16 @@ class Api:
         path = kind.path(meta["namespace"], meta["name"], "status")
         return await self._call("PUT", path, body, query={"fieldManager": FIELD_MANAGER})
 
+    async def replace(self, kind: Kind, body: Object) -> Object:
+        """Replace the object, if it is still as it was read.
+
+        Raises:
+            ConflictError: It changed since (`metadata.resourceVersion` is the precondition).
+        """
+        meta = body["metadata"]
+        path = kind.path(meta["namespace"], meta["name"])
+        return await self._call("PUT", path, body, query={"fieldManager": FIELD_MANAGER})
+
     async def create(self, kind: Kind, body: Object) -> Object:
         """Create the object."""
         return await self._call("POST", kind.path(body["metadata"]["namespace"]), body)

@@ -14,7 +14,7 @@ DEFAULT_GATE_IMAGE = "ghcr.io/pagelet/pagelet-operator:0.1.0"
 DEFAULT_GATEWAY_URL = "http://pagelet-gateway.pagelet-system.svc/v1"
 """Where install.yaml puts the gateway."""
 
-_EXIT_CONFIG = 2
+_EXIT_LOST, _EXIT_CONFIG = 1, 2
 
 
 def operator(
@@ -50,13 +50,22 @@ def operator(
     health_port: Annotated[
         int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")
     ] = 8081,
+    lease: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMESPACE/NAME",
+            help="Work only while this process holds that Lease; of several, one works.",
+        ),
+    ] = None,
 ) -> None:
     """Run the control plane of a cluster: ModelDeployments in, replicas and traffic out.
 
-    Exit codes: 0 stopped by a signal; 1 it failed; 2 it cannot run as configured.
+    Exit codes: 0 stopped by a signal; 1 it failed, or its Lease was lost; 2 it cannot run as
+    configured.
     """
     if namespace and all_namespaces:
         raise typer.BadParameter("give --namespace or --all-namespaces, not both")
+    from pagelet_operator.kube.lease import LeaseLostError
     from pagelet_operator.kube.process import Options, SetupError, run
 
     logging.basicConfig(
@@ -74,12 +83,25 @@ def operator(
         prometheus_url=prometheus_url,
         health_host=health_host,
         health_port=health_port,
+        lease=_lease(lease),
     )
     try:
         asyncio.run(run(options))
     except SetupError as error:
         typer.echo(f"pagelet operator: {error}", err=True)
         raise typer.Exit(_EXIT_CONFIG) from None
+    except LeaseLostError as error:
+        typer.echo(f"pagelet operator: {error}; it ends, to be started again", err=True)
+        raise typer.Exit(_EXIT_LOST) from None
+
+
+def _lease(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise typer.BadParameter(f"--lease {text!r}: give NAMESPACE/NAME")
+    return namespace, name
 
 
 def crd() -> None:

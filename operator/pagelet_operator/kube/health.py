@@ -6,7 +6,7 @@ since a restart of the operator would not bring it back.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -31,16 +31,23 @@ def verdict(controller: Controller, now: float) -> str | None:
 
 @asynccontextmanager
 async def serving(
-    controller: Controller, metrics: Metrics, host: str, port: int
+    controller: Controller,
+    metrics: Metrics,
+    host: str,
+    port: int,
+    *,
+    standing_by: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[int]:
     """Serve `/healthz`, `/readyz` and `/metrics`; yields the port, which matters for port 0.
+
+    Who stands by for another operator is ready: to take over is all that is asked of it.
 
     Raises:
         OSError: The port is taken.
     """
     app = web.Application()
     app.router.add_get("/healthz", partial(_healthz, controller))
-    app.router.add_get("/readyz", partial(_readyz, controller))
+    app.router.add_get("/readyz", partial(_readyz, controller, standing_by))
     app.router.add_get("/metrics", partial(_metrics, metrics))
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
@@ -57,7 +64,11 @@ async def _healthz(controller: Controller, _: web.Request) -> web.Response:
     return web.Response(text=f"{stuck or 'ok'}\n", status=503 if stuck else 200)
 
 
-async def _readyz(controller: Controller, _: web.Request) -> web.Response:
+async def _readyz(
+    controller: Controller, standing_by: Callable[[], bool], _: web.Request
+) -> web.Response:
+    if standing_by():
+        return web.Response(text="ok: stands by, another operator works\n")
     ready = controller.listed_at is not None
     text = "ok" if ready else "the resources have not been listed yet"
     return web.Response(text=f"{text}\n", status=200 if ready else 503)

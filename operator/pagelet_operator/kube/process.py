@@ -2,8 +2,13 @@
 
 import asyncio
 import logging
+import signal
+import socket
 import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import kopf
 from kubernetes.aio.config import ConfigException
@@ -13,6 +18,7 @@ from pagelet_operator.kube.api import MODEL_DEPLOYMENTS, Api, ApiError, connect,
 from pagelet_operator.kube.engine_keys import EngineKeys
 from pagelet_operator.kube.gate_jobs import JobGates
 from pagelet_operator.kube.gateways import GatewayPods
+from pagelet_operator.kube.lease import Lease, work_while_held
 from pagelet_operator.kube.loop import Controller
 from pagelet_operator.kube.metrics import Metrics
 from pagelet_operator.kube.runtime import KubeRuntime
@@ -51,6 +57,8 @@ class Options:
     """Address of the health port."""
     health_port: int
     """Port of /healthz, /readyz and /metrics; 0 takes a free one."""
+    lease: tuple[str, str] | None = None
+    """Namespace and name of the Lease by which one of several works; None for a lone operator."""
 
 
 async def run(options: Options) -> None:
@@ -59,6 +67,7 @@ async def run(options: Options) -> None:
     Raises:
         SetupError: No cluster is configured or answers, it has no ModelDeployments, or the
             health port is taken.
+        LeaseLostError: Another operator works now.
     """
     try:
         configuration = await load_configuration(options.kubeconfig)
@@ -78,15 +87,20 @@ async def run(options: Options) -> None:
             gateway_url=options.gateway_url,
             senses=Senses(telemetry=source, gates=JobGates(api, options.gate_image)),
         )
+        lease = _lease(api, options)
         try:
             async with (
                 source,
                 health.serving(
-                    controller, metrics, options.health_host, options.health_port
+                    controller,
+                    metrics,
+                    options.health_host,
+                    options.health_port,
+                    standing_by=lambda: lease is not None and not lease.held,
                 ) as port,
             ):
                 log.info("health port %d", port)
-                await _serve(controller, source, keys, options)
+                await _in_turn(lease, lambda: _serve(controller, source, keys, options))
         except OSError as error:
             raise SetupError(
                 f"health port {options.health_port}: {error.strerror}; give another --health-port"
@@ -110,6 +124,42 @@ async def _check(api: Api) -> None:
             "the cluster has no ModelDeployments; run: pagelet crd | kubectl apply --server-side "
             "-f -"
         )
+
+
+async def _in_turn(lease: Lease | None, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work; where several operators share a Lease, while this one holds it."""
+    if lease is None:
+        await work()
+    elif await _until_signalled(lease.acquire()):
+        await work_while_held(lease, work)
+
+
+def _lease(api: Api, options: Options) -> Lease | None:
+    if options.lease is None:
+        return None
+    # A pod's name alone would be its predecessor's too, if the container is started again.
+    return Lease(api, *options.lease, f"{socket.gethostname()}_{uuid.uuid4().hex[:12]}")
+
+
+async def _until_signalled(waiting: Coroutine[Any, Any, None]) -> bool:
+    """Wait, and say whether what was waited for came before SIGTERM or SIGINT did.
+
+    As a container's first process it would not end by these signals on its own.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(waiting)
+    caught = (signal.SIGTERM, signal.SIGINT)
+    for number in caught:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await asyncio.wait({task})
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+        task.cancel()
+    if task.cancelled():
+        return False
+    task.result()
+    return True
 
 
 async def _serve(

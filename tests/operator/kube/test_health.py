@@ -91,3 +91,16 @@ async def test_a_port_that_is_taken_is_an_error_at_once(controller: Controller) 
         with pytest.raises(OSError, match="address already in use"):
             async with serving(controller, Metrics(), "127.0.0.1", taken.getsockname()[1]):
                 pass
+
+
+async def test_who_stands_by_is_ready(controller: Controller) -> None:
+    def standing_by() -> bool:
+        return True
+
+    async with (
+        serving(controller, Metrics(), "127.0.0.1", 0, standing_by=standing_by) as port,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/readyz") as answer,
+    ):
+        assert answer.status == 200
+        assert "another operator works" in await answer.text()

@@ -68,6 +68,7 @@ async def test_a_health_port_that_is_taken_is_said(
     [
         (["operator", "--kubeconfig=/nonexistent"], "give --kubeconfig"),
         (["operator", "--namespace=a", "--all-namespaces"], "not both"),
+        (["operator", "--lease=operator"], "give NAMESPACE/NAME"),
     ],
 )
 def test_the_command_ends_with_2_and_one_sentence(arguments: list[str], sentence: str) -> None:
