@@ -3,7 +3,8 @@
 Engines admit nobody else, so a limit cannot be passed by, and believe a gateway's headers about
 tenant and deadline. The Secret is made once, from the system's randomness, and never written
 again; whoever replaces its content changes the key for gateways and engines within about a
-minute. Here only its metadata is looked at; `engine_keys` reads the key, to ask engines for metrics.
+minute. Here only its metadata is looked at; `engine_keys` reads the key, to ask engines for their
+metrics.
 """
 
 import base64

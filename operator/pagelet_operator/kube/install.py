@@ -11,6 +11,7 @@ from typing import Any
 from pagelet_operator.kube.command import DEFAULT_ENGINE_IMAGE, DEFAULT_GATE_IMAGE
 from pagelet_operator.kube.crd import crd
 from pagelet_operator.kube.install_gateway import gateway
+from pagelet_operator.kube.pod_parts import confined, probe, unprivileged
 
 NAME = "pagelet-operator"
 NAMESPACE = "pagelet-system"
@@ -119,12 +120,7 @@ def _pod() -> dict[str, Any]:
     return {
         "serviceAccountName": NAME,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 10001,
-            "runAsGroup": 10001,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": unprivileged(),
         "containers": [
             {
                 "name": "operator",
@@ -136,28 +132,15 @@ def _pod() -> dict[str, Any]:
                     f"--health-port={HEALTH_PORT}",
                 ],
                 "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
-                "livenessProbe": _probe("/healthz", 10, 3),
-                "readinessProbe": _probe("/readyz", 5, 2),
+                "livenessProbe": probe("health", "/healthz", 10, 3),
+                "readinessProbe": probe("health", "/readyz", 5, 2),
                 "resources": {
                     "requests": {"cpu": "100m", "memory": "128Mi"},
                     "limits": {"memory": "512Mi"},
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": confined(),
             }
         ],
-    }
-
-
-def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
-    return {
-        "httpGet": {"path": path, "port": "health"},
-        "periodSeconds": period_s,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
     }
 
 

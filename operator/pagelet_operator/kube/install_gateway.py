@@ -6,6 +6,8 @@ replicas stand beside each other without knowing of each other, except for how m
 
 from typing import Any
 
+from pagelet_operator.kube.pod_parts import confined, probe, unprivileged
+
 NAME = "pagelet-gateway"
 NAMESPACE = "pagelet-system"
 IMAGE = "ghcr.io/pagelet/pagelet-gateway:0.1.0"
@@ -118,12 +120,7 @@ def _pod() -> dict[str, Any]:
                 "labelSelector": {"matchLabels": _SELECTOR},
             }
         ],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 10001,
-            "runAsGroup": 10001,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": unprivileged(),
         "containers": [_container()],
     }
 
@@ -146,28 +143,15 @@ def _container() -> dict[str, Any]:
             {"name": "http", "containerPort": PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        "livenessProbe": _probe("/livez", 10, 3),
+        "livenessProbe": probe("http", "/livez", 10, 3),
         # Not ready before the first table: a pod without one would refuse everything.
-        "readinessProbe": _probe("/readyz", 2, 2),
+        "readinessProbe": probe("http", "/readyz", 2, 2),
         # Idle it takes about 75 MiB; the rest is requests in flight, each bounded.
         "resources": {
             "requests": {"cpu": "500m", "memory": "256Mi"},
             "limits": {"memory": "1Gi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-    }
-
-
-def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": period_s,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
+        "securityContext": confined(),
     }
 
 

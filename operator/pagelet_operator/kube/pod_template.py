@@ -1,7 +1,6 @@
 """The pods of a revision: pure, from its template to a pod template.
 
-It is built once per revision and kept in the revision's snapshot. Pods meet the "restricted" Pod
-Security Standard (https://kubernetes.io/docs/concepts/security/pod-security-standards/).
+It is built once per revision and kept in the revision's snapshot.
 """
 
 import re
@@ -19,9 +18,7 @@ from pagelet_operator.kube.manifests import (
     gateway_key_name,
     labels,
 )
-
-USER_ID = 10001
-"""Above the range that node accounts use, so an escape lands on nobody's files."""
+from pagelet_operator.kube.pod_parts import USER_ID, confined, probe, unprivileged
 
 DRAIN_DELAY_S = 5
 """Between the start of a pod's end and SIGTERM, seconds: who still holds its address learns of
@@ -61,12 +58,9 @@ def pod_template(name: str, revision: str, template: Template, default_image: st
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_S,
             "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER_ID,
-                "runAsGroup": USER_ID,
+                **unprivileged(),
                 "fsGroup": USER_ID,
                 "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [_container(spec, name, default_image, claim)],
             "volumes": _volumes(name, claim),
@@ -94,14 +88,12 @@ def _container(spec: ModelDeploymentSpec, name: str, image: str, claim: str | No
         # The last line of stderr is the engine's own sentence on why it cannot run.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_DELAY_S}}},
-        "startupProbe": _probe("/startupz", STARTUP_PERIOD_S, STARTUP_LIMIT_S // STARTUP_PERIOD_S),
-        "readinessProbe": _probe("/readyz", 2, 2),
-        "livenessProbe": _probe("/livez", 10, 6),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "startupProbe": probe(
+            "http", "/startupz", STARTUP_PERIOD_S, STARTUP_LIMIT_S // STARTUP_PERIOD_S
+        ),
+        "readinessProbe": probe("http", "/readyz", 2, 2),
+        "livenessProbe": probe("http", "/livez", 10, 6),
+        "securityContext": confined(),
         **({"resources": resources} if resources else {}),
     }
 
@@ -146,12 +138,3 @@ def _volumes(name: str, claim: str | None) -> list[Object]:
 def _claim(spec: ModelDeploymentSpec) -> str | None:
     found = re.fullmatch(CLAIM_PATTERN, spec.model.source)
     return found["claim"] if found else None
-
-
-def _probe(path: str, period_s: int, failures: int) -> Object:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": period_s,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
-    }

@@ -135,6 +135,7 @@ async def test_what_is_gone_or_another_by_now_needs_no_deletion(
 ) -> None:
     kmock[f"delete {ONE}"] << status << {"message": "no"}
     await api.delete(DEPLOYMENTS, BODY)
+    assert len(kmock["delete"]) == 1, "asked once, and content with the answer"
 
 
 async def test_apply_takes_our_fields_and_status_is_replaced_by_version(

@@ -15,6 +15,7 @@ async def test_a_post_before_the_wait_is_not_missed():
     notices = Notices()
     notices("A", "first")
     await asyncio.wait_for(notices.wait(600.0), 10.0)
+    assert notices.take() == [("A", "first")]
 
 
 async def test_a_wake_ends_the_wait_without_a_notice():
@@ -27,4 +28,6 @@ async def test_a_wake_ends_the_wait_without_a_notice():
 
 
 async def test_the_wait_is_over_when_its_time_is():
-    await asyncio.wait_for(Notices().wait(0.01), 10.0)
+    notices = Notices()
+    await asyncio.wait_for(notices.wait(0.01), 10.0)
+    assert notices.take() == []

@@ -92,9 +92,10 @@ async def test_its_own_children_end_with_it(tmp_path):
 
 
 async def test_killing_what_has_ended_does_nothing(tmp_path):
-    _, process = await finish("pass", tmp_path / "a.log")
+    code, process = await finish("pass", tmp_path / "a.log")
     process.kill()
     process.terminate()
+    assert await process.wait() == code == 0
 
 
 async def test_a_log_that_cannot_be_opened_starts_nothing(tmp_path):

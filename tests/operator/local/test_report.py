@@ -44,3 +44,4 @@ def test_a_reader_who_left_stops_nothing():
     report.event(STEP)
     report.close()
     out.close()  # flushes what was buffered, and must not fail on it
+    assert out.closed

@@ -170,6 +170,7 @@ async def test_a_retired_replica_that_does_not_end_is_killed_when_its_time_is_up
     pid = pids(runtime)[0]
     await runtime.apply(model, plan())
     await until(lambda: not is_alive(pid))
+    await until(lambda: runtime._all() == [])
 
 
 async def test_a_table_that_cannot_be_written_ends_nothing(runtime_of, tmp_path):
