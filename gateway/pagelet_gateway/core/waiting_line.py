@@ -70,8 +70,6 @@ class WaitingLine:
         if self._length >= MAX_WAITING or patience_s <= 0 or (wait_s or 0.0) > patience_s:
             return None
         lane = self._lanes.setdefault(tenant, _Lane(weight, self._turn))
-        if not lane.places:
-            lane.turn = max(lane.turn, self._turn)
         lane.weight = weight
         place = Place(tenant, now + patience_s)
         lane.places.append(place)
