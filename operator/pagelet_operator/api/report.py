@@ -20,6 +20,10 @@ from pagelet_operator.core.figures import REFRESH_S, figures
 from pagelet_operator.core.model import Model
 from pagelet_operator.core.planning import Outcome
 from pagelet_operator.core.rollout import RolloutState
+from pagelet_operator.core.scaling.state import SHAPE
+
+CAPS = ("maxPromptTokens", "maxOutputTokens")
+"""Fields of `spec.limits` without which one request may take a whole replica."""
 
 
 def state_from_status(status: Mapping[str, Any] | None) -> RolloutState:
@@ -71,6 +75,7 @@ def status(
         now: Unix seconds.
     """
     state = outcome.state
+    scaling = scaling_status(outcome.scaling, (before or {}).get("scaling"), now)
     conditions = core.conditions(
         outcome,
         model.generation,
@@ -78,6 +83,8 @@ def status(
         now,
         missing=model.traffic.missing,
         validation=outcome.validation,
+        uncapped=[name for name in CAPS if name not in model.traffic.entry.get("limits", {})],
+        misshapen=scaling.message if scaling and scaling.reason == SHAPE else None,
     )
     said = _dump(
         ModelDeploymentStatus(
@@ -88,7 +95,7 @@ def status(
             traffic=TrafficStatus.model_validate(_traffic(outcome, gateway_key)),
             rollout=memory.rollout_status(state),
             figures=_figures(outcome, before, now),
-            scaling=scaling_status(outcome.scaling, (before or {}).get("scaling"), now),
+            scaling=scaling,
             performance=performance.wire(state.performance),
             endpoint=endpoint if state.stable else None,
             selector=selector,

@@ -3,7 +3,8 @@
 `Ready` sums up: users get answers. `Progressing`: a revision is on its way. `Stalled`: it
 will not get further without a change of the spec; kstatus and `helm --wait` read it.
 `Applied`: no write was refused or failed. `PerformanceValidated`: a load test speaks for what
-serves; left out where none was run or is asked for.
+serves; left out where none was run or is asked for. `TrafficShaped`: one request cannot take what
+is meant for many.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,11 @@ from pagelet_operator.core.revalidation import Validation
 from pagelet_operator.core.rollout import Phase
 
 TYPES = frozenset(
-    {"Accepted", "Applied", "Ready", "Progressing", "Stalled", "PerformanceValidated"}
-)
+    {
+        "Accepted", "Applied", "Ready", "Progressing", "Stalled", "PerformanceValidated",
+        "TrafficShaped",
+    }
+)  # fmt: skip
 """Every type said here; conditions of other types belong to somebody else."""
 
 
@@ -40,6 +44,8 @@ def conditions(
     *,
     missing: Sequence[str] = (),
     validation: Validation | None = None,
+    uncapped: Sequence[str] = (),
+    misshapen: str | None = None,
 ) -> tuple[Condition, ...]:
     """Return all conditions of an accepted resource after a reconcile.
 
@@ -50,6 +56,8 @@ def conditions(
         now: Unix seconds.
         missing: ModelDeployments that `spec.fallback` names and that do not exist.
         validation: Whether a load test speaks for what serves; None where nobody asks.
+        uncapped: Caps of one request that the spec does not set.
+        misshapen: Why the requests' form, and not their number, makes them slow; None if not.
     """
     new = (
         _accepted(missing),
@@ -58,6 +66,7 @@ def conditions(
         _progressing(outcome),
         _stalled(outcome),
         *_validated(validation),
+        _shaped(uncapped, misshapen),
     )
     return merge(new, generation, before, now)
 
@@ -124,6 +133,16 @@ def _validated(validation: Validation | None) -> tuple[tuple[str, str, str, str]
         return ()
     status = "True" if validation.holds else "False"
     return (("PerformanceValidated", status, validation.reason.value, validation.message),)
+
+
+def _shaped(uncapped: Sequence[str], misshapen: str | None) -> tuple[str, str, str, str]:
+    if misshapen is not None:
+        return "TrafficShaped", "False", "RequestShape", misshapen
+    if uncapped:
+        fields = " and ".join(f"limits.{name}" for name in uncapped)
+        why = "one request may take a whole replica, and more replicas would only hide that"
+        return "TrafficShaped", "False", "CapsMissing", f"set {fields}: {why}"
+    return "TrafficShaped", "True", "Capped", "prompt and output of one request are capped"
 
 
 def _ready(outcome: Outcome) -> tuple[str, str, str, str]:

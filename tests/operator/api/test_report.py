@@ -93,7 +93,7 @@ def test_the_conditions_of_others_are_carried_through_as_they_are():
     assert stored["conditions"][-1] == theirs
     assert rejected_status("no", 2, stored, 2000.0)["conditions"][-1] == theirs
     ours = [item for item in stored["conditions"] if item != theirs]
-    assert len({item["type"] for item in ours}) == len(ours) == 5
+    assert len({item["type"] for item in ours}) == len(ours) == 6
 
 
 def test_the_status_says_what_kubectl_shows():

@@ -21,7 +21,7 @@ def test_a_served_model_is_accepted_and_ready_and_neither_moving_nor_stuck():
     found = by_type(conditions(outcome, 3, (), 10.0))
     assert {name: item.status for name, item in found.items()} == {
         "Accepted": "True", "Applied": "True", "Ready": "True", "Progressing": "False",
-        "Stalled": "False",
+        "Stalled": "False", "TrafficShaped": "True",
     }  # fmt: skip
     assert all(item.observed_generation == 3 for item in found.values())
 
@@ -72,3 +72,22 @@ def test_performance_is_validated_by_a_load_test_and_not_spoken_of_without_one(v
     said = found.get("PerformanceValidated")
     assert (said and said.status) == status
     assert validation is None or said.reason == validation.reason
+
+
+@pytest.mark.parametrize(
+    ("uncapped", "misshapen", "expected"),
+    [
+        ((), None, ("True", "Capped")),
+        (("maxPromptTokens",), None, ("False", "CapsMissing")),
+        (("maxPromptTokens",), "few huge prompts", ("False", "RequestShape")),
+        ((), "few huge prompts", ("False", "RequestShape")),
+    ],
+)
+def test_traffic_is_shaped_where_one_request_is_capped_and_no_shape_hurts(
+    uncapped, misshapen, expected
+):
+    outcome = decide(a_model(), RolloutState(), a_fleet(), 0.0)
+    found = conditions(outcome, 1, (), 0.0, uncapped=uncapped, misshapen=misshapen)
+    shaped = by_type(found)["TrafficShaped"]
+    assert (shaped.status, shaped.reason) == expected
+    assert all(f"limits.{name}" in shaped.message for name in uncapped if not misshapen)
