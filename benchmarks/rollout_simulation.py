@@ -363,7 +363,9 @@ def _report(
     said: argparse.Namespace, policy: AnalysisPolicy, cases: list[dict[str, object]]
 ) -> dict[str, object]:
     return {
-        "command": f"rollout_simulation.py --rollouts {said.rollouts} --seed {said.seed}",
+        "command": f"rollout_simulation.py --rollouts {said.rollouts} --seed {said.seed} "
+        f"--rates {' '.join(map('{:g}'.format, said.rates))} --canaries "
+        f"{' '.join(map(json.dumps, said.canaries))}",
         "max_step_s": MAX_STEP_S,
         "policy": {
             "interval_s": policy.interval_s,
