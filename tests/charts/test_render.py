@@ -126,6 +126,14 @@ def test_the_rights_are_those_of_install_yaml(component):
     assert not {"ClusterRole", "ClusterRoleBinding"} & kinds(scoped)
 
 
+def test_the_operators_lease_is_its_own_namespaces():
+    wanted = one(installed(), "Role", "pagelet-operator-lease")["rules"]
+    assert one(render(), "Role", "pagelet-operator-lease")["rules"] == wanted
+    assert flags(render(name="blue"), "blue-pagelet-operator")["--lease"] == (
+        f"{NAMESPACE}/blue-pagelet-operator"
+    )
+
+
 def test_the_gateway_starts_as_install_yaml_starts_it():
     assert flags(render(), "pagelet-gateway") == flags(installed(), "pagelet-gateway")
 

@@ -30,6 +30,7 @@ COMBINATIONS: dict[str, Object] = {
         "gateway": {"image": "a/gateway:1"},
     },
     "one-operator": {"operator": {"replicas": 1}},
+    "no-operator": {"operator": {"replicas": 0}},
     "prometheus": {"operator": {"prometheusUrl": "http://prometheus.monitoring.svc:9090"}},
     "autoscaled": {"gateway": {"autoscaling": {"enabled": True}}},
     "autoscaled-wide": {

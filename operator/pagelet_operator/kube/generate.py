@@ -62,11 +62,12 @@ def _chart_files() -> dict[str, str]:
             f"{folder}/{name}-rights.yaml": _NOTICE + to_yaml([_rules(documents)])
             for name, documents in rights.items()
         },
+        f"{folder}/operator-lease-rights.yaml": _NOTICE + to_yaml([_rules(rbac(), "Role")]),
     }
 
 
-def _rules(documents: list[dict[str, Any]]) -> Any:
-    return next(found["rules"] for found in documents if found["kind"] == "ClusterRole")
+def _rules(documents: list[dict[str, Any]], kind: str = "ClusterRole") -> Any:
+    return next(found["rules"] for found in documents if found["kind"] == kind)
 
 
 def stale(root: Path) -> list[str]:

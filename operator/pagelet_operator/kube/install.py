@@ -27,6 +27,15 @@ _SELECTOR = {"app.kubernetes.io/name": "pagelet", "app.kubernetes.io/component":
 
 _CHILD_VERBS = ["get", "list", "watch", "create", "patch", "delete"]
 
+_LEASE_RULES = [
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "create", "update"],
+    }
+]
+"""In the operator's own namespace: who of several works."""
+
 _RULES: list[dict[str, Any]] = [
     {
         "apiGroups": ["pagelet.dev"],
@@ -63,7 +72,7 @@ _RULES: list[dict[str, Any]] = [
 
 
 def rbac() -> list[dict[str, Any]]:
-    """Return the account and its cluster-wide rights."""
+    """Return the account and its rights: cluster-wide ones, and the Lease in its namespace."""
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(NAMESPACE)},
         {
@@ -81,6 +90,27 @@ def rbac() -> list[dict[str, Any]]:
                 "kind": "ClusterRole",
                 "name": NAME,
             },
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}],
+        },
+        *_lease_rbac(),
+    ]
+
+
+def _lease_rbac() -> list[dict[str, Any]]:
+    metadata = _metadata(NAMESPACE) | {"name": f"{NAME}-lease"}
+    group = "rbac.authorization.k8s.io"
+    return [
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": _LEASE_RULES,
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": f"{NAME}-lease"},
             "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}],
         },
     ]
@@ -107,9 +137,8 @@ def _deployment() -> dict[str, Any]:
         "kind": "Deployment",
         "metadata": _metadata(NAMESPACE),
         "spec": {
-            # One writer: the old process is gone before the new one starts.
-            "replicas": 1,
-            "strategy": {"type": "Recreate"},
+            # One works, by a Lease; the other takes over.
+            "replicas": 2,
             "selector": {"matchLabels": _SELECTOR},
             "template": {"metadata": {"labels": _LABELS}, "spec": _pod()},
         },
@@ -130,6 +159,7 @@ def _pod() -> dict[str, Any]:
                     f"--engine-image={DEFAULT_ENGINE_IMAGE}",
                     f"--gate-image={IMAGE}",
                     f"--health-port={HEALTH_PORT}",
+                    f"--lease={NAMESPACE}/{NAME}",
                 ],
                 "ports": [{"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"}],
                 "livenessProbe": probe("health", "/healthz", 10, 3),

@@ -39,9 +39,24 @@ def test_the_rights_are_exactly_these() -> None:
     }
 
 
-def test_the_operator_runs_alone_and_the_old_one_ends_before_the_new_one_starts() -> None:
-    spec = next(item for item in install() if item["kind"] == "Deployment")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+def test_two_operators_share_a_lease_in_their_own_namespace() -> None:
+    [deployment] = [
+        item
+        for item in install()
+        if item["kind"] == "Deployment" and item["metadata"]["name"] == NAME
+    ]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert deployment["spec"]["replicas"] == 2
+    assert f"--lease={NAMESPACE}/{NAME}" in container["args"]
+    [role] = [item for item in rbac() if item["kind"] == "Role"]
+    assert role["metadata"]["namespace"] == NAMESPACE
+    assert role["rules"] == [
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "verbs": ["get", "create", "update"],
+        }
+    ]
 
 
 @pytest.mark.cluster
@@ -90,6 +105,8 @@ PLURALS = {
     "ServiceAccount": "serviceaccounts",
     "ClusterRole": "clusterroles",
     "ClusterRoleBinding": "clusterrolebindings",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
     "Deployment": "deployments",
     "Service": "services",
     "PodDisruptionBudget": "poddisruptionbudgets",
