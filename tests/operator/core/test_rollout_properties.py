@@ -148,7 +148,8 @@ class RolloutMachine(RuleBasedStateMachine):
         kept = self.state.stable == served or served is None
         assert kept or not judged, "accepted without judgement"
         answering = [name for name in self.decision.weights if self.seen.ready(name)]
-        if was.get(self.target) == 100 and answering == [self.target]:
+        gated = self.policy.gated or self.target in self.broken
+        if was.get(self.target) == 100 and answering == [self.target] and not gated:
             assert self.decision.weights[self.target] == 100, "it alone answers"
         if self.target == remembered_before.canary and remembered_before.paused is not None:
             by_hand = remembered_before.paused.reason == "Paused" and self.command is not None

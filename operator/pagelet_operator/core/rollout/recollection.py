@@ -52,13 +52,16 @@ def _stable(state: RolloutState, look: Look) -> RevisionFleet | None:
 def _left_alone(state: RolloutState, stable: RevisionFleet, look: Look) -> RolloutState:
     """Try a canary that answers in stable's place from the first step, with all the traffic.
 
-    Users come before gates here: to whom else could they go?
+    Where stable's replicas were taken away it had all traffic, and users come before gates: to whom
+    else could they go? Where they are only not ready it gives traffic back as they become so, and
+    what may not have passed its gates gets none.
     """
-    target = look.fleet.revisions.get(look.model.revision)
-    gone = stable.replicas == 0 and stable.ready == 0
-    if not gone or target is None or target.failure or not target.ready or state.canary is not None:
+    target, lent = look.fleet.revisions.get(look.model.revision), stable.replicas == 0
+    if target is None or target.failure or not target.ready or state.canary is not None:
         return state
-    lends = look.policy.strategy is Strategy.CANARY
+    if stable.ready or (look.policy.gated and not lent):
+        return state
+    lends = lent and look.policy.strategy is Strategy.CANARY
     return replace(
         state,
         phase=Phase.PROGRESSING,

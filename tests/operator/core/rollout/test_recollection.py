@@ -98,7 +98,15 @@ def test_recreate_goes_on_with_what_answers() -> None:
     assert lost.replicas == {A: 0, B: 1}
 
 
-def test_a_stable_that_is_only_not_ready_gives_its_traffic_to_no_unjudged_canary() -> None:
+def test_while_no_replica_of_stable_is_ready_the_canary_keeps_the_traffic() -> None:
+    model = a_model(B, rollout=ANALYSED)
+    lost = step(LOST, model, a_fleet({A: 0, B: 1}, MARKS), 0.0, saw(None, 0.0))
+    assert (lost.weights, lost.replicas) == ({A: 0, B: 100}, {A: 1, B: 1})
+    back = step(lost.state, model, a_fleet({A: 1, B: 1}, MARKS), 1.0, saw(None, 0.0))
+    assert (back.weights, back.state.step_started_at) == ({A: 95, B: 5}, 1.0)
+
+
+def test_a_stable_that_is_only_not_ready_gives_traffic_to_no_canary_before_its_gates() -> None:
     fleet = a_fleet({A: 0, B: 1}, MARKS, {A: 1})
     gated = a_model(B, rollout=replace(ANALYSED, gated=True))
     assert step(LOST, gated, fleet, 0.0, saw(None, 0.0)).weights == {A: 100, B: 0}
