@@ -68,7 +68,7 @@ def test_no_limit_is_below_the_floor_or_above_what_was_in_flight_when_it_was_set
         had = limit
 
 
-@given(st.lists(samples, min_size=SAMPLE, max_size=200), st.integers(0, 100))
+@given(st.lists(samples, min_size=SAMPLE, max_size=60), st.integers(0, 100))
 def test_whoever_is_in_time_meets_no_limit_whatever_the_queue(seen, waiting):
     pressure = Pressure()
     for now, one in enumerate(seen):
