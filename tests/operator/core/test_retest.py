@@ -115,7 +115,8 @@ def test_a_busy_hour_waits_for_the_quiet_one_and_the_plan_is_kept():
     found = plan(before, busy, NOW)
     assert (found.testing, found.due_at) == (False, NOW + 11 * HOUR_S)
     for minutes in range(1, 50):
-        assert plan(found, busy, NOW + 60.0 * minutes).due_at == found.due_at
+        later = plan(found, busy, NOW + 60.0 * minutes)
+        assert (later.due_at, later.since) == (found.due_at, NOW)
     assert plan(found, replace(busy, last_hour=20), NOW + 60.0).testing
 
 
