@@ -182,8 +182,13 @@ CASES = {
         fires=of(SUCCESS, "0x40"), quiet=[of(SUCCESS, "0+60x40"), {}], at="30m"
     ),
     "PageletOperatorAbsent": Case(
-        fires=of(WATCHING, "1x20"),
-        quiet=[of(WATCHING, "1x20") | one_series("pagelet_operator_queue_length", "0x20"), {}],
+        fires=of(WATCHING, "1x20") | one_series("pagelet_operator_works", "0x20", 'pod="a"'),
+        quiet=[
+            of(WATCHING, "1x20")
+            | one_series("pagelet_operator_works", "0x20", 'pod="a"')
+            | one_series("pagelet_operator_works", "1x20", 'pod="b"'),
+            {},
+        ],
         at="15m",
     ),
     "PageletOperatorErrors": Case(

@@ -101,6 +101,11 @@ OPERATOR = Board(
             queries=rate("pagelet_operator_reconcile_errors_total", "", "kind", "{{kind}}"),
         ),
         Panel(
+            title="Who works",
+            about="1 for the operator that works, 0 for those that stand by.",
+            queries=gauge("pagelet_operator_works", "", "instance", "{{instance}}", "max"),
+        ),
+        Panel(
             title="Queue",
             about="Resources that wait, due or not.",
             queries=(Query("sum(pagelet_operator_queue_length)", "resources"),),

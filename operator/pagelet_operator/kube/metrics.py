@@ -1,6 +1,6 @@
 """The operator's own metrics, `pagelet_operator_*`; label sets are bounded by the resources."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -37,6 +37,11 @@ class Metrics:
         self._queue = Gauge(
             "pagelet_operator_queue_length", "Resources that wait, due or not.", registry=registry
         )
+        self._works = Gauge(
+            "pagelet_operator_works",
+            "1 while this process works, 0 while it stands by for another.", registry=registry,
+        )  # fmt: skip
+        self._works.set(1)
         self._success = Gauge(
             "pagelet_operator_last_success_timestamp_seconds",
             "When the last reconcile succeeded, Unix seconds.", _RESOURCE, registry=registry,
@@ -116,6 +121,10 @@ class Metrics:
     def queued(self, length: int) -> None:
         """Say how many resources wait."""
         self._queue.set(length)
+
+    def works_while(self, working: Callable[[], bool]) -> None:
+        """Ask, at each look at the series, whether this process works."""
+        self._works.set_function(lambda: float(working()))
 
     def forget(self, ref: ModelRef) -> None:
         """Drop the series of a resource that is gone."""

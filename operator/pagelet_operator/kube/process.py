@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import kopf
@@ -88,6 +89,8 @@ async def run(options: Options) -> None:
             senses=Senses(telemetry=source, gates=JobGates(api, options.gate_image)),
         )
         lease = _lease(api, options)
+        standing_by = partial(_stands_by, lease)
+        metrics.works_while(lambda: not standing_by())
         try:
             async with (
                 source,
@@ -96,7 +99,7 @@ async def run(options: Options) -> None:
                     metrics,
                     options.health_host,
                     options.health_port,
-                    standing_by=lambda: lease is not None and not lease.held,
+                    standing_by=standing_by,
                 ) as port,
             ):
                 log.info("health port %d", port)
@@ -139,6 +142,10 @@ def _lease(api: Api, options: Options) -> Lease | None:
         return None
     # A pod's name alone would be its predecessor's too, if the container is started again.
     return Lease(api, *options.lease, f"{socket.gethostname()}_{uuid.uuid4().hex[:12]}")
+
+
+def _stands_by(lease: Lease | None) -> bool:
+    return lease is not None and not lease.held
 
 
 async def _until_signalled(waiting: Coroutine[Any, Any, None]) -> bool:

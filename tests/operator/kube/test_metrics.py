@@ -91,6 +91,16 @@ def test_errors_writes_and_the_queue_are_counted() -> None:
     } <= lines(metrics)
 
 
+def test_who_stands_by_says_so_from_then_on() -> None:
+    metrics = Metrics()
+    assert "pagelet_operator_works 1.0" in lines(metrics), "a lone operator works"
+    held = [False]
+    metrics.works_while(lambda: held[0])
+    assert "pagelet_operator_works 0.0" in lines(metrics)
+    held[0] = True
+    assert "pagelet_operator_works 1.0" in lines(metrics)
+
+
 def test_the_reference_page_names_every_series_and_no_other() -> None:
     text = (Path(__file__).parents[3] / "docs" / "reference" / "operator.md").read_text("utf-8")
     exported = {
