@@ -37,7 +37,11 @@ def gateway(
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="TCP port; 0 lets the system choose.")] = 8080,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Serve /metrics there and not on the clients' port.")
+        int | None,
+        typer.Option(help="Serve a status page and /metrics there, not on the clients' port."),
+    ] = None,
+    metrics_host: Annotated[
+        str | None, typer.Option(help="Address of --metrics-port. Default: as --host.")
     ] = None,
     require_keys: Annotated[
         bool, typer.Option(help="Serve no model without tenants, instead of to everybody.")
@@ -104,6 +108,7 @@ def gateway(
             host=host,
             port=port,
             metrics_port=metrics_port,
+            metrics_host=metrics_host,
             require_keys=require_keys,
             replicas=replicas,
             replicas_service=replicas_service,

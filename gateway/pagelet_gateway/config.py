@@ -33,7 +33,11 @@ class GatewayConfig:
     """TCP port; 0 lets the system choose (the choice is logged)."""
 
     metrics_port: int | None = None
-    """TCP port of /metrics, which names every model and tenant; None serves it beside the API."""
+    """TCP port of the status page and of /metrics, which name every model and tenant; None serves
+    /metrics beside the API and no page."""
+
+    metrics_host: str | None = None
+    """Address that `metrics_port` is bound at; None for `host`."""
 
     require_keys: bool = False
     """Whether a model without tenants is closed to all instead of open to everybody."""

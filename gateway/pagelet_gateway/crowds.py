@@ -25,6 +25,10 @@ class Crowds:
         """Read from these from now on."""
         self._limits, self._lengths = limits, lengths
 
+    def held(self) -> dict[Key, int]:
+        """Requests that wait in this gateway for a place, by model and revision."""
+        return dict(self._lengths())
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the two families, for the registry."""
         labels = ("model", "revision")

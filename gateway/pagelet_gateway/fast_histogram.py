@@ -34,6 +34,21 @@ class FastHistogram:
         """
         del self._children[values]
 
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Upper bounds of the buckets; the last bucket has none."""
+        return self._buckets
+
+    def counts(self) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+        """Yield each series' label values and what was observed per bucket, not cumulated."""
+        for values, series in self._children.items():
+            yield values, series.counts()
+
+    def counts_of(self, *values: str) -> tuple[int, ...] | None:
+        """Return what one series observed, as `counts`; None if there is none."""
+        series = self._children.get(values)
+        return None if series is None else series.counts()
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the one family, for the registry."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
@@ -53,6 +68,9 @@ class _Series:
     def observe(self, value: float, times: int = 1) -> None:
         self._counts[bisect_left(self._bounds, value)] += times
         self.sum += value * times
+
+    def counts(self) -> tuple[int, ...]:
+        return tuple(self._counts)
 
     def cumulated(self) -> list[tuple[str, int]]:
         total, rows = 0, []

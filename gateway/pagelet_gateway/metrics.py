@@ -18,6 +18,7 @@ from prometheus_client import (
 )
 
 from pagelet_gateway.circuits import CircuitStates
+from pagelet_gateway.core.shares import ShareWindow
 from pagelet_gateway.crowds import Crowds
 from pagelet_gateway.fast_histogram import FastHistogram
 from pagelet_gateway.shares import ObservedShares
@@ -63,6 +64,12 @@ class Outcome(StrEnum):
     """The gateway itself failed."""
 
 
+FAILURES = frozenset(
+    {Outcome.UPSTREAM_ERROR, Outcome.UNAVAILABLE, Outcome.TIMEOUT, Outcome.CUT, Outcome.BUG}
+)
+"""Ends that are nobody's wish; a client's error and a client that left are not among them."""
+
+
 class Metrics:
     """The gateway's series on a registry of their own."""
 
@@ -79,11 +86,13 @@ class Metrics:
             by_revision,
             registry=self.registry,
         )
-        self.ttft = self._histogram(
-            "time_to_first_token_seconds",
+        self.ttft = FastHistogram(
+            "pagelet_gateway_time_to_first_token_seconds",
             "From the request's arrival to the first event with a token (streamed answers).",
+            by_revision,
             TTFT_BUCKETS_S,
         )
+        self.registry.register(self.ttft)
         self.itl = FastHistogram(
             "pagelet_gateway_inter_token_latency_seconds",
             "Gap between the events of an answer, from its first token on; events that arrive "
@@ -148,6 +157,9 @@ class Metrics:
         self.registry.register(self.circuits)
         self.crowds = Crowds()
         self.registry.register(self.crowds)
+        self.ended = ShareWindow()
+        self.failed = ShareWindow()
+        """Of those that ended in the last minute, the `FAILURES`."""
         self._routes: set[tuple[str, str]] = set()
         self._labelled: set[tuple[str, str]] = set()
         self._flying: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -217,6 +229,17 @@ class Metrics:
         self._flying[model, revision] -= 1
         self.in_flight.labels(model, revision).set(self._flying[model, revision])
 
+    def count_end(self, model: str, revision: str, outcome: Outcome, now: float) -> None:
+        """Count a routed request by how it ended; `now` is monotonic seconds."""
+        self.requests.labels(model, revision, outcome).inc()
+        self.ended.count(model, revision, now)
+        if outcome in FAILURES:
+            self.failed.count(model, revision, now)
+
+    def flying(self, model: str, revision: str) -> int:
+        """Requests in flight."""
+        return self._flying.get((model, revision), 0)
+
     def mirror(self, model: str, revision: str, outcome: str) -> None:
         """Count a copy of a request."""
         self._labelled.add((model, revision))
@@ -225,10 +248,10 @@ class Metrics:
     def _forget(self, model: str, revision: str) -> None:
         key = {"model": model, "revision": revision}
         counters = (self.requests, self.timeouts, self.streams_cut, self.mirrored, self.handed_over)
-        for family in (*counters, self.ttft, self.e2e, self.in_flight):
+        for family in (*counters, self.e2e, self.in_flight):
             family.remove_by_labels(key)
         self._flying.pop((model, revision), None)
-        for histogram in (self.itl, self.prompt_tokens, self.output_tokens):
+        for histogram in (self.ttft, self.itl, self.prompt_tokens, self.output_tokens):
             histogram.labels(model, revision)
             histogram.remove(model, revision)
 

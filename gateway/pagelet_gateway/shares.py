@@ -18,6 +18,10 @@ class ObservedShares:
         """Count one request that `revision` answers."""
         self._window.count(model, revision, time.monotonic())
 
+    def shares(self) -> dict[tuple[str, str], float]:
+        """Ratio of its model's requests by (model, revision), of the last minute."""
+        return self._window.shares(time.monotonic())
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the one family, for the registry."""
         family = GaugeMetricFamily(
@@ -25,6 +29,6 @@ class ObservedShares:
             "Share of the model's requests that this revision answered in the last minute.",
             labels=("model", "revision"),
         )
-        for key, share in self._window.shares(time.monotonic()).items():
+        for key, share in self.shares().items():
             family.add_metric(key, share)
         yield family

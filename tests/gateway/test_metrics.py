@@ -56,3 +56,13 @@ def test_the_counters_of_a_revision_outlive_the_table_it_left_with():
     assert IN_FLIGHT in samples(metrics)
     metrics.set_routes({("m", "new"): (100, 3)})
     assert IN_FLIGHT not in samples(metrics)
+
+
+def test_failures_are_counted_apart_and_clients_errors_are_none():
+    metrics = Metrics()
+    for outcome in Outcome:
+        metrics.count_end("m", "m-1", outcome, now=1.0)
+    assert metrics.ended.counts(1.0) == {("m", "m-1"): len(Outcome)}
+    assert metrics.failed.counts(1.0) == {("m", "m-1"): 5}
+    ok = "pagelet_gateway_requests_total[('model', 'm'), ('outcome', 'ok'), ('revision', 'm-1')]"
+    assert samples(metrics)[ok] == 1

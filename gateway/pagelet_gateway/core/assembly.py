@@ -163,7 +163,7 @@ def _read(
         RouteTableError: It breaks a rule of the route table.
     """
     entry = _Entry(resource.namespace, places, keys)
-    wire = {**entry.of(traffic), "resource": resource.title}
+    wire = {**entry.of(traffic), "resource": resource.title, "rollout": resource.rollout}
     if before is not None and before.wire == wire:
         return Good(traffic, before.wire, before.route), tuple(entry.said)
     return Good(traffic, wire, parse_model(wire, "$")), tuple(entry.said)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pagelet_gateway.core.standing import excerpt
+
 SERVICE_LABEL = "kubernetes.io/service-name"
 
 MODEL_LABEL = "pagelet.dev/model"
@@ -32,6 +34,8 @@ class Resource:
     """RFC 3339 in UTC, so that it sorts."""
     traffic: Object | None
     """`status.traffic`; None while the operator has not written it."""
+    rollout: Object | None = None
+    """What of `status.rollout` is shown to people."""
 
     @property
     def title(self) -> str:
@@ -69,13 +73,15 @@ class Slice:
 def resource_of(item: Object) -> Resource:
     """Read a ModelDeployment."""
     meta = _mapping(item.get("metadata"))
-    traffic = _mapping(item.get("status")).get("traffic")
+    status = _mapping(item.get("status"))
+    traffic = status.get("traffic")
     return Resource(
         uid=str(meta.get("uid", "")),
         namespace=str(meta.get("namespace", "")),
         name=str(meta.get("name", "")),
         created=str(meta.get("creationTimestamp", "")),
         traffic=traffic if isinstance(traffic, Mapping) else None,
+        rollout=excerpt(status.get("rollout")),
     )
 
 

@@ -108,13 +108,16 @@ class Guard:
 
     def states(self, now: float) -> Iterator[tuple[Key, State, int]]:
         """Each revision's circuit and how many of its endpoints are ejected."""
-        for key, endpoints in self._endpoints.items():
-            circuit, outliers = self._circuits.get(key), self._outliers.get(key)
-            yield (
-                key,
-                circuit.state(now) if circuit else State.CLOSED,
-                len(outliers.ejected(endpoints, now)) if outliers else 0,
-            )
+        for key in self._endpoints:
+            yield (key, *self.state_of(key, now))
+
+    def state_of(self, key: Key, now: float) -> tuple[State, int]:
+        """A revision's circuit and how many of its endpoints are ejected."""
+        circuit, outliers = self._circuits.get(key), self._outliers.get(key)
+        return (
+            circuit.state(now) if circuit else State.CLOSED,
+            len(outliers.ejected(self._endpoints.get(key, ()), now)) if outliers else 0,
+        )
 
     def _keep(self, key: Key, policy: BreakerPolicy, endpoints: tuple[str, ...]) -> None:
         outliers = self._outliers.get(key)

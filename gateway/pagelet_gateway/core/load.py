@@ -22,6 +22,7 @@ class _Report:
     at: float
     own: int
     """Own requests in flight when it was read."""
+    waiting: int
 
 
 @dataclass(slots=True)
@@ -47,7 +48,12 @@ class LoadBook:
     def report(self, url: str, *, waiting: int, running: int, now: float) -> None:
         """Take what the engine at `url` says of itself."""
         cost = max(0, running) + WAITING_COST * max(0, waiting)
-        self._reports[url] = _Report(cost, now, self.in_flight(url))
+        self._reports[url] = _Report(cost, now, self.in_flight(url), max(0, waiting))
+
+    def waiting(self, urls: Iterable[str], now: float) -> int | None:
+        """Requests that wait in these engines, as far as they tell; None if none does."""
+        told = [self._reports[url].waiting for url in urls if self._is_fresh(url, now)]
+        return sum(told) if told else None
 
     def loads(self, urls: Iterable[str], now: float) -> dict[str, int]:
         """The load of each endpoint.

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pagelet_gateway.core.standing import Standing
+
 DEFAULT_REQUEST_TIMEOUT_S = 600.0
 """Ten minutes: longer than any answer a user waits for, short enough to free a lost slot."""
 
@@ -149,6 +151,8 @@ class ModelRoute:
     fallback: tuple[Fallback, ...] = ()
     gateway_key: str | None = field(default=None, repr=False)
     """What the model's engines believe x-pagelet-* headers by."""
+    standing: Standing | None = None
+    """How its rollout stands, for people; routes nothing."""
 
     @property
     def serving(self) -> tuple[Revision, ...]:

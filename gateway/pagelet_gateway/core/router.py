@@ -205,6 +205,10 @@ class Router:
         """Requests of this gateway begun at an endpoint and not ended."""
         return self._picker.in_flight(url)
 
+    def waiting(self, urls: Collection[str], now: float) -> int | None:
+        """Requests that wait in these engines, whoever sent them; None if none of them tells."""
+        return self._picker.loads.waiting(urls, now)
+
     def limits(self, now: float) -> dict[Key, int]:
         """The limits that hold now, by model and revision: the sum over its endpoints."""
         found: dict[Key, int] = {}

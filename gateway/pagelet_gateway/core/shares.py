@@ -26,14 +26,19 @@ class ShareWindow:
 
     def shares(self, now: float) -> dict[tuple[str, str], float]:
         """Ratio in [0, 1] by (model, revision); a model without requests is not named."""
-        self._forget(int(now // SLOT_S))
-        counts: Counter[tuple[str, str]] = Counter()
-        for slot in self._slots.values():
-            counts.update(slot)
+        counts = self.counts(now)
         totals: Counter[str] = Counter()
         for (model, _), count in counts.items():
             totals[model] += count
         return {key: count / totals[key[0]] for key, count in counts.items()}
+
+    def counts(self, now: float) -> Counter[tuple[str, str]]:
+        """Requests of the window by (model, revision)."""
+        self._forget(int(now // SLOT_S))
+        counts: Counter[tuple[str, str]] = Counter()
+        for slot in self._slots.values():
+            counts.update(slot)
+        return counts
 
     def _forget(self, current: int) -> None:
         oldest = current - int(WINDOW_S / SLOT_S)

@@ -26,6 +26,7 @@ from pagelet_gateway.core.route_table import (
     Stickiness,
     Tenant,
 )
+from pagelet_gateway.core.standing import standing
 from pagelet_gateway.core.table_fields import RouteTableError
 
 SCHEMA_VERSION = 1
@@ -91,6 +92,7 @@ def parse_model(item: Item, path: str) -> ModelRoute:
         breaker=_breaker(read.part(item, "circuitBreaker", path), f"{path}.circuitBreaker"),
         fallback=_fallbacks(item, path),
         gateway_key=read.optional_text(item, "gatewayKey", path),
+        standing=standing(item.get("rollout")),
     )
 
 

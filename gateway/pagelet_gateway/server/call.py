@@ -112,7 +112,7 @@ class Call:
 
     def count(self, metrics: Metrics) -> None:
         """Count how it ended."""
-        metrics.requests.labels(self.model, self.revision, self.outcome).inc()
+        metrics.count_end(self.model, self.revision, self.outcome, time.monotonic())
         if self.dealt_to not in ("", self.revision):
             metrics.handed_over.labels(self.model, self.dealt_to).inc()
         if self.outcome is Outcome.OK:

@@ -94,7 +94,7 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
     tenant_metrics = TenantMetrics(metrics.registry)
     accounts = _accounts(config, tenant_metrics)
     connections = open_session(connect_timeout_s=config.connect_timeout_s)
-    figures = metrics_port(config.host, config.metrics_port, metrics)
+    figures = metrics_port(config.metrics_host or config.host, config.metrics_port, router, metrics)
     async with connections as session, accounts as quotas, figures:
         gatekeeper = Gatekeeper(require_keys=config.require_keys)
         admission = Admission(quotas, tenant_metrics)

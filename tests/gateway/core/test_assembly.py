@@ -198,3 +198,12 @@ def test_the_table_is_what_the_parser_makes_of_the_same_entries():
         ]
     }
     assert parse({"schemaVersion": 1, "models": [entry]}) == found.table
+
+
+def test_how_a_rollout_stands_is_told_and_routes_nothing():
+    rollout = {"phase": "Paused", "message": "by command"}
+    told = replace(resource("a", traffic()), rollout=rollout)
+    (with_words,) = assemble([told], [pods("chat-0", 1)], {}).table.models.values()
+    (without,) = assemble([resource("a", traffic())], [pods("chat-0", 1)], {}).table.models.values()
+    assert (with_words.standing.phase, without.standing) == ("Paused", None)
+    assert replace(with_words, standing=None) == without

@@ -79,3 +79,10 @@ def test_the_load_is_never_below_the_own_count_nor_off_by_what_others_did_not_se
             loads.report(A, waiting=0, running=own + others, now=0.0)
         assert loads.in_flight(A) == own
         assert loads.loads([A], now=0.0) == {A: own + others}
+
+
+def test_what_waits_in_engines_is_the_sum_of_fresh_reports():
+    loads = book(a=(5, 7), b=(2, 1))
+    assert loads.waiting([A, B, "http://silent"], now=1.0) == 7
+    assert loads.waiting(["http://silent"], now=1.0) is None
+    assert loads.waiting([A, B], now=MAX_AGE_S + 1) is None

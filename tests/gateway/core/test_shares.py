@@ -30,4 +30,5 @@ def test_the_window_holds_what_came_within_it(requests):
     recent = Counter(r for at, r in times if int(now // SLOT_S) - int(at // SLOT_S) < 12)
     total = sum(recent.values())
     assert window.shares(now) == {("m", r): n / total for r, n in recent.items()}
+    assert window.counts(now) == {("m", r): n for r, n in recent.items()}
     assert len(window._slots) <= 12
