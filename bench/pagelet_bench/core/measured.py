@@ -51,6 +51,13 @@ class Ramp:
         return (fitting or list(self.trials))[-1]
 
 
+def most_share(trial: Measured) -> float:
+    """Return the share of good requests; of a trial that was ended early the most it could be."""
+    if trial.goodput is None or not trial.report.planned:
+        return 0.0
+    return 1.0 - (len(trial.results) - trial.goodput.good) / trial.report.planned
+
+
 def holds(trial: Measured) -> bool:
     """Return whether a trial kept its SLO."""
     return trial.goodput is not None and trial.goodput.is_met

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from pagelet_bench.core import table
-from pagelet_bench.core.measured import Measured, Ramp, holds
+from pagelet_bench.core.measured import Measured, Ramp, holds, most_share
 from pagelet_bench.core.plot import Series, chart, escaped
 from pagelet_bench.core.result import Outcome, RequestResult
 
@@ -147,8 +147,8 @@ def _ramp(ramp: Ramp) -> list[str]:
     shares = {True: list[tuple[float, float]](), False: list[tuple[float, float]]()}
     first = []
     for trial in trials:
-        rate, good = trial.profile.rate_per_s or 0.0, trial.goodput
-        shares[holds(trial)].append((rate, 100.0 * (good.share if good else 0.0)))
+        rate = trial.profile.rate_per_s or 0.0
+        shares[holds(trial)].append((rate, 100.0 * most_share(trial)))
         if trial.report.ttft.p99_s is not None:
             first.append((rate, trial.report.ttft.p99_s * 1000))
     drawn = [

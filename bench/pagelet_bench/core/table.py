@@ -2,7 +2,7 @@
 
 from pagelet_bench.core.generator import Generator, remarks
 from pagelet_bench.core.goodput import Goodput
-from pagelet_bench.core.measured import Ramp, holds
+from pagelet_bench.core.measured import Ramp, holds, most_share
 from pagelet_bench.core.report import Latency, Report
 
 COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
@@ -28,11 +28,11 @@ def ramp_table(ramp: Ramp) -> str:
     """Lay the trials of a search out, and its answer."""
     rows = [f"{'requests/s':>10}{'in SLO':>9}{'':>4}{'p99 TTFT ms':>13}{'p99 ITL ms':>12}"]
     for trial in ramp.trials:
-        share = 100.0 * (trial.goodput.share if trial.goodput else 0.0)
+        share = f"{'<=' if trial.report.unfinished else ''}{100.0 * most_share(trial):.1f}%"
         verdict = "ok" if holds(trial) else "no"
         ttft, itl = (_number(latency.p99_s) for latency in (trial.report.ttft, trial.report.itl))
         rate = trial.profile.rate_per_s or 0.0
-        rows.append(f"{rate:>10.3g}{share:>8.1f}%{verdict:>4}{ttft:>13}{itl:>12}")
+        rows.append(f"{rate:>10.3g}{share:>9}{verdict:>4}{ttft:>13}{itl:>12}")
     end = "interrupted before an answer" if ramp.found is None else ramp.found.sentence
     return "\n".join([*rows, f"{end[0].upper()}{end[1:]}."])
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from pagelet_bench.core.generator import observed
 from pagelet_bench.core.goodput import Slo, goodput
-from pagelet_bench.core.measured import Measured, Ramp, holds
+from pagelet_bench.core.measured import Measured, Ramp, holds, most_share
 from pagelet_bench.core.pages import html, markdown
 from pagelet_bench.core.profiles import SINGLE
 from pagelet_bench.core.ramp import Found
@@ -90,3 +90,13 @@ def test_the_trial_to_show_is_the_one_at_the_highest_rate_that_held():
 
 def test_a_search_that_was_ended_says_so():
     assert "nterrupted before an answer" in ramp_table(Ramp(None, RAMP.trials))
+
+
+def test_a_trial_that_was_ended_early_shows_the_most_it_could_have_reached():
+    slo = Slo(ttft_s=0.2)
+    found = report(RESULTS[1:2], planned=10)
+    good = goodput(slo, RESULTS[1:2], planned=10, duration_s=1.0)
+    early = dataclasses.replace(RAMP.trials[1], report=found, results=RESULTS[1:2], goodput=good)
+    assert most_share(early) == 0.9
+    assert "<=90.0%" in ramp_table(Ramp(None, (early,)))
+    assert most_share(RAMP.trials[0]) == 1.0
