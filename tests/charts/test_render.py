@@ -184,6 +184,12 @@ def test_policies_let_in_whom_they_name():
     peer = {"podSelector": {"matchLabels": {"app": "web"}}}
     values = {"networkPolicy": {"clients": [peer], "modelNamespaces": ["chat"]}}
     objects = render(values)
+    # `helm test` asks both.
+    test = one(objects, "Pod", "pagelet-test")["metadata"]["labels"]
+    for name in ("gateway", "operator"):
+        policy = one(objects, "NetworkPolicy", f"pagelet-{name}")["spec"]["ingress"][0]
+        labels = policy["from"][-1]["podSelector"]["matchLabels"]
+        assert labels.items() <= test.items()
     clients, metrics = one(objects, "NetworkPolicy", "pagelet-gateway")["spec"]["ingress"]
     assert clients["from"][0] == peer
     assert clients["from"][1]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
