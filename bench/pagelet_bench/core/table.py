@@ -34,7 +34,10 @@ def ramp_table(ramp: Ramp) -> str:
         rate = trial.profile.rate_per_s or 0.0
         rows.append(f"{rate:>10.3g}{share:>9}{verdict:>4}{ttft:>13}{itl:>12}")
     end = "interrupted before an answer" if ramp.found is None else ramp.found.sentence
-    return "\n".join([*rows, f"{end[0].upper()}{end[1:]}."])
+    # A request that can never succeed breaks every rate; the reader has to see why.
+    failed = {name: text for trial in ramp.trials for name, text in trial.report.examples.items()}
+    said = [f"{name.replace('_', ' ')} in a trial: {text}" for name, text in failed.items()]
+    return "\n".join([*rows, f"{end[0].upper()}{end[1:]}.", *said])
 
 
 def latencies(report: Report) -> dict[str, Latency]:

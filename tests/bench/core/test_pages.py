@@ -100,3 +100,9 @@ def test_a_trial_that_was_ended_early_shows_the_most_it_could_have_reached():
     assert most_share(early) == 0.9
     assert "<=90.0%" in ramp_table(Ramp(None, (early,)))
     assert most_share(RAMP.trials[0]) == 1.0
+
+
+def test_a_search_says_what_failed_in_its_trials():
+    cut = measured(RESULTS[2:], 1.0, Slo(ttft_s=0.2))
+    assert f"cut in a trial: {EVIL}" in ramp_table(Ramp(Found(None, 1.0), (cut,)))
+    assert "in a trial" not in ramp_table(RAMP)
