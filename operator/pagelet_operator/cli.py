@@ -5,6 +5,7 @@ import typer
 from pagelet_operator import rollout_cli
 from pagelet_operator.kube import command as kube
 from pagelet_operator.local import commands as local
+from pagelet_operator.simulation import command as simulation
 
 
 def register(app: typer.Typer) -> None:
@@ -12,5 +13,6 @@ def register(app: typer.Typer) -> None:
     app.command("up")(local.up)
     app.command("plan")(local.plan)
     app.add_typer(rollout_cli.app, name="rollout")
+    app.command("simulate")(simulation.simulate_command)
     app.command("operator")(kube.operator)
     app.command("crd")(kube.crd)

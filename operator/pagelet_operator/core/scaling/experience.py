@@ -17,7 +17,7 @@ FIRST_SHARE = 0.5
 BUSY_SHARE = 0.8
 """Of the capacity: replicas below it prove nothing about it."""
 
-RISE = 0.01
+RISE = 0.02
 FALL = 0.9
 
 SATURATED = 1.0
