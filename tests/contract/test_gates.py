@@ -14,8 +14,8 @@ from pagelet_bench.gates.command import KINDS, GateOptions, measure
 from pagelet_operator.core import gate_summary
 from pagelet_operator.core.gate_command import arguments
 from pagelet_operator.core.gate_report import CURVE_PERCENTS
+from pagelet_operator.core.gate_tries import judge
 from pagelet_operator.core.gates import Gate, GateKind, GateStatus
-from pagelet_operator.core.gating import judge
 from pagelet_operator.core.load_profile import LATENCIES
 
 
