@@ -145,7 +145,7 @@ def test_every_query_of_every_dashboard_is_answered(tmp_path):
         engine = model["revisions"][0]["endpoints"][0]["url"].removeprefix("http://")
         key = {"authorization": {"credentials_file": model["gatewayKeyFile"]}}
         jobs = [
-            job("gateway", up.url.removeprefix("http://").removesuffix("/v1")),
+            job("gateway", up.status_url.removeprefix("http://")),
             job("engine", engine, **key),
             job("operator", operator),
         ]

@@ -80,6 +80,11 @@ class Up:
         """The API's address, /v1 included."""
         return self.wait_for("Starting")["url"]
 
+    @property
+    def status_url(self):
+        """The address of the status page and of the gateway's /metrics."""
+        return self.wait_for("Starting")["statusUrl"].removesuffix("/")
+
     def seen(self, reason, **fields):
         """Events of that reason whose other fields contain the given text or equal the value."""
         return [

@@ -150,7 +150,8 @@ def _figures(
 
 
 def _traffic(outcome: Outcome, gateway_key: tuple[str, str] | None) -> dict[str, Any]:
-    entry = dict(outcome.plan.traffic)
+    # How the rollout stands is `status.rollout`, where gateways find it, too.
+    entry = {key: value for key, value in outcome.plan.traffic.items() if key != "rollout"}
     if gateway_key is not None:
         entry["gatewayKeySecretRef"] = {"name": gateway_key[0], "key": gateway_key[1]}
     return entry

@@ -75,7 +75,7 @@ def decide(
         _revision_plan(revision, role, model, decision, fleet, scaling)
         for revision, role in decision.roles.items()
     )
-    plan = Plan(revisions=revisions, traffic=route(model, revisions, fleet))
+    plan = Plan(revisions=revisions, traffic=route(model, revisions, fleet, decision.state))
     return Outcome(decision=decision, plan=plan, fleet=fleet, seen=seen, scaling=scaling)
 
 

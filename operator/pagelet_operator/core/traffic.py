@@ -8,14 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pagelet_operator.core.model import Fleet, Model, RevisionPlan, Role
+from pagelet_operator.core.rollout import RolloutState
 
 SCHEMA_VERSION = 1
 
 
-def route(model: Model, revisions: Sequence[RevisionPlan], fleet: Fleet) -> dict[str, Any]:
+def route(
+    model: Model, revisions: Sequence[RevisionPlan], fleet: Fleet, state: RolloutState
+) -> dict[str, Any]:
     """Return one model's entry: its revisions with weight, role and ready endpoints, its policy.
 
-    What a canary may take holds while stable can take the rest.
+    What a canary may take holds while stable can take the rest. How the rollout stands comes
+    with it, for people who look at a gateway.
     """
     relieved = any(r.role is Role.STABLE and fleet.ready(r.revision) for r in revisions)
     return {
@@ -34,6 +38,7 @@ def route(model: Model, revisions: Sequence[RevisionPlan], fleet: Fleet) -> dict
             }
             for item in revisions
         ],
+        "rollout": _told(state),
     }
 
 
@@ -41,6 +46,19 @@ def route_table(routes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the versioned document of all models, sorted by name."""
     entries = sorted(routes, key=lambda entry: str(entry["name"]))
     return {"schemaVersion": SCHEMA_VERSION, "models": entries}
+
+
+def _told(state: RolloutState) -> dict[str, Any]:
+    """Return the part of `status.rollout` that people read, under the names it has there."""
+    said, paused = state.assessment, state.paused
+    return {
+        "phase": state.phase.value,
+        "message": state.message,
+        **(
+            {"assessment": {"verdict": said.verdict.value, "message": said.message}} if said else {}
+        ),
+        **({"paused": {"message": paused.message}} if paused else {}),
+    }
 
 
 def _endpoints(revision: str, fleet: Fleet) -> tuple[str, ...]:

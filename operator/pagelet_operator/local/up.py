@@ -22,7 +22,7 @@ from pagelet_operator.local.report import Event, Report
 from pagelet_operator.local.route_file import RouteFile
 from pagelet_operator.local.route_keys import RouteKeys
 from pagelet_operator.local.runtime import ProcessRuntime
-from pagelet_operator.local.service import Service
+from pagelet_operator.local.service import HOST, Service
 from pagelet_operator.local.spec_files import SpecFiles
 from pagelet_operator.local.supervisor import Supervisor
 from pagelet_operator.senses import Senses
@@ -47,6 +47,9 @@ class UpConfig:
     host: str
     port: int
     """TCP port of the gateway; 0 for a free one."""
+    status_port: int | None = None
+    """TCP port of the status page and the gateway's /metrics, on loopback whatever `host` is: they
+    name every model and tenant. 0 for a free one; None for the one after `port` if that is free."""
     state_dir: Path
     log_dir: Path
     drain_s: float
@@ -68,6 +71,7 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
     """
     files = SpecFiles(config.files)
     port = _checked_port(config.host, config.port)
+    status_port = _status_port(config, port)
     keys = RouteKeys(config.state_dir)
     routes = RouteFile(config.state_dir / "routes.json", keys)
     routes.path.unlink(missing_ok=True)  # an earlier run's: its replicas are gone
@@ -78,8 +82,8 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
     notices = Notices()
     try:
         async with HttpProbe() as probe:
-            gateway = _gateway(config, port, routes.path, probe, notices)
-            async with _reading(gateway, key) as telemetry, _gates(config) as gates:
+            gateway = _gateway(config, port, status_port, routes.path, probe, notices)
+            async with _reading(gateway, status_port, key) as telemetry, _gates(config) as gates:
                 supervisor = Supervisor(
                     files=files,
                     runtime=await _runtime(config, routes, probe, notices),
@@ -90,7 +94,7 @@ async def run(config: UpConfig, report: Callable[[], Report]) -> int:
                     drain_s=config.drain_s,
                     senses=Senses(telemetry=telemetry, gates=gates),
                 )
-                _begin(config, supervisor, out, f"{_url(config.host, port)}/v1")
+                _begin(config, supervisor, out, f"{_url(config.host, port)}/v1", status_port)
                 async with control.listening(config.state_dir, supervisor.steering.handle):
                     return await supervisor.run()
     finally:
@@ -111,11 +115,11 @@ async def _runtime(
 
 
 @asynccontextmanager
-async def _reading(gateway: Service, key: str) -> AsyncIterator[Scraper]:
+async def _reading(gateway: Service, status_port: int, key: str) -> AsyncIterator[Scraper]:
     """Read the metrics of the gateway and the engines for as long as the context lasts."""
 
     async def gateways() -> Sequence[str]:
-        return [gateway.endpoint] if gateway.endpoint is not None else []
+        return [_url(HOST, status_port)] if gateway.endpoint is not None else []
 
     scraper = Scraper(gateways, time.time, engine_key=lambda _: key, interval_s=READING_S)
     async with scraper:
@@ -138,16 +142,25 @@ async def _gates(config: UpConfig) -> AsyncIterator[ProcessGates]:
         await gates.close()
 
 
-def _begin(config: UpConfig, supervisor: Supervisor, out: Report, url: str) -> None:
+def _begin(
+    config: UpConfig, supervisor: Supervisor, out: Report, url: str, status_port: int
+) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)
-    message = f"requests go to {url} once a model is ready; logs are in {config.log_dir}"
-    details = {"url": url, "logDir": str(config.log_dir), "pid": os.getpid()}
+    status = f"{_url(HOST, status_port)}/"
+    message = (
+        f"requests go to {url} once a model is ready; {status} shows how models stand; logs are in "
+        f"{config.log_dir}"
+    )
+    logs = str(config.log_dir)
+    details = {"url": url, "statusUrl": status, "logDir": logs, "pid": os.getpid()}
     out.event(Event(reason="Starting", message=message, details=details))
 
 
-def _gateway(config: UpConfig, port: int, routes: Path, probe: Probe, notices: Notices) -> Service:
+def _gateway(
+    config: UpConfig, port: int, status_port: int, routes: Path, probe: Probe, notices: Notices
+) -> Service:
     return Service(
         "gateway",
         command=lambda chosen: Command(
@@ -156,6 +169,8 @@ def _gateway(config: UpConfig, port: int, routes: Path, probe: Probe, notices: N
                 f"--route-table={routes}",
                 f"--host={config.host}",
                 f"--port={chosen}",
+                f"--metrics-host={HOST}",
+                f"--metrics-port={status_port}",
                 f"--drain-timeout={config.drain_s:g}",
             ),
             dict(os.environ),
@@ -170,7 +185,17 @@ def _gateway(config: UpConfig, port: int, routes: Path, probe: Probe, notices: N
     )
 
 
-def _checked_port(host: str, port: int) -> int:
+def _status_port(config: UpConfig, port: int) -> int:
+    """Return the status page's port, which is not the gateway's."""
+    if config.status_port is None:
+        after = port + 1 if config.port else 0
+        return after if 0 < after < 65536 and is_free(HOST, after) else free_port(HOST)
+    if config.status_port == port:
+        raise AddressError(f"port {port} is the gateway's; choose another with --status-port")
+    return _checked_port(HOST, config.status_port, "--status-port")
+
+
+def _checked_port(host: str, port: int, option: str = "--port") -> int:
     """Return the port to use, after a look whether it can be had: before anything starts."""
     try:
         if port == 0:
@@ -183,7 +208,7 @@ def _checked_port(host: str, port: int) -> int:
         ) from None
     if not free:
         raise AddressError(
-            f"port {port} on {host} is in use or not allowed; choose another with --port, "
+            f"port {port} on {host} is in use or not allowed; choose another with {option}, "
             f"or end what listens there"
         )
     return port

@@ -48,6 +48,7 @@ def test_traffic_names_only_ready_endpoints_and_all_planned_revisions():
                 "endpoints": [{"url": "http://10.0.0.1:8000"}],
             }
         ],
+        "rollout": {"phase": "Stable", "message": ""},
     }
 
 

@@ -22,6 +22,11 @@ FAST = {
 }
 
 
+def got(url):
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.read().decode()
+
+
 @pytest.fixture
 def file(tmp_path):
     return write(tmp_path / "models.yaml", resource())
@@ -36,6 +41,10 @@ def test_it_serves_from_the_moment_it_says_so_and_leaves_nobody(file, tmp_path):
         assert answer.status == 200
         assert answer.headers["x-pagelet-revision"].startswith("chat-")
         assert len(up.children()) == 2
+        assert up.status_url in up.events[0]["message"]
+        until_sync(lambda: "· Stable" in got(up.status_url + "/"))
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            got(up.url.removesuffix("/v1") + "/metrics")
         up.interrupt()
         assert up.end() == 0
         assert up.children() == []
