@@ -5,6 +5,7 @@ client that reads slowly slows the engine's stream down and nothing piles up her
 """
 
 import time
+from typing import Any
 
 import structlog
 
@@ -36,6 +37,11 @@ class CutError(Exception):
 BLAMES_ENGINE = frozenset({"upstream_died", "incomplete", "oversized_event", "stalled"})
 """Reasons that count against the endpoint; others are the client's, or ours."""
 
+_BLAMES_CLIENT = frozenset(
+    {"invalid_request_error", "authentication_error", "permission_error", "rate_limit_error"}
+)
+"""`type` of an error object that says nothing against the engine."""
+
 
 async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
     """Send the whole answer; sets `call.outcome`.
@@ -58,6 +64,8 @@ async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
         if not await _finish_if_done(call):
             raise CutError("stalled", "The engine fell silent before the end.") from None
     call.outcome = _outcome(status)
+    if call.gate is not None and call.gate.error is not None:
+        _count_error(call, call.gate.error, metrics)
 
 
 def _headers(call: Call, answer: Answer) -> Headers:
@@ -139,6 +147,23 @@ async def end_early(call: Call, answer: Answer, error: CutError) -> None:
         return
     refusal: RefusalError = ServingError(str(error), code=f"stream_{error.reason}")
     await call.exchange.finish(b"data: " + error_object(refusal) + b"\n\n")
+
+
+def _count_error(call: Call, said: Any, metrics: Metrics) -> None:
+    """Count an answer that its engine ended with an error event: whole for its client to read,
+    and yet no good answer."""
+    kind, code = (said.get("type"), said.get("code")) if isinstance(said, dict) else (None, None)
+    if code == "deadline_exceeded":
+        call.outcome, reason = Outcome.TIMEOUT, "timeout"
+        metrics.timeouts.labels(call.model, call.revision, "stream").inc()
+    elif kind in _BLAMES_CLIENT or (isinstance(code, int) and 400 <= code < 500):
+        call.outcome = Outcome.CLIENT_ERROR
+        return
+    else:
+        call.outcome, reason = Outcome.CUT, "engine_error"
+        call.is_engine_to_blame = True
+    metrics.streams_cut.labels(call.model, call.revision, reason).inc()
+    log.warning("engine ended an answer", model=call.model, revision=call.revision, reason=reason)
 
 
 def _outcome(status: int) -> Outcome:

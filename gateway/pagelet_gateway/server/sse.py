@@ -57,7 +57,7 @@ class EventGate:
         num_token_events: Those from the first with generated text on, without `[DONE]`.
         has_token: Whether an event carried generated text.
         is_done: Whether `[DONE]` was passed on.
-        has_error: Whether an error event was passed on.
+        error: What the error event says that was passed on; None until there is one.
         prompt_tokens: What the engine says of the prompt before its first event, if it does.
         usage: What the engine says it used; None until it does.
     """
@@ -65,7 +65,7 @@ class EventGate:
     __slots__ = (
         "_held",
         "_searched",
-        "has_error",
+        "error",
         "has_token",
         "is_done",
         "num_events",
@@ -79,7 +79,7 @@ class EventGate:
         self.num_token_events = 0
         self.has_token = False
         self.is_done = False
-        self.has_error = False
+        self.error: Any = None
         self.prompt_tokens: int | None = None
         self.usage: Usage | None = None
         self._held = b""
@@ -88,7 +88,7 @@ class EventGate:
     @property
     def is_finished(self) -> bool:
         """Whether the stream may end here and still be called complete."""
-        return (self.is_done or self.has_error) and not self._held.strip()
+        return (self.is_done or self.error is not None) and not self._held.strip()
 
     def feed(self, chunk: bytes) -> bytes:
         """Take what arrived, return what may be passed on: all events that have ended.
@@ -174,7 +174,7 @@ class EventGate:
             event = _decode_event(payload)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return
-        self.has_error = self.has_error or event.error is not None
+        self.error = event.error if self.error is None else self.error
         for choice in event.choices:
             delta = choice.delta or _Delta()
             if choice.text or delta.content or delta.reasoning_content or delta.tool_calls:

@@ -5,7 +5,7 @@ import aiohttp
 import openai
 import pytest
 
-from gateway_process import WAIT_S, model, post, tokens
+from gateway_process import WAIT_S, model, post, samples, tokens
 from gateway_upstream import Upstream, Wire, answers, event, streams
 
 PATH = "/v1/chat/completions"
@@ -215,4 +215,38 @@ async def test_connections_to_engines_are_used_again(gateway, session):
         gateway.apply(model("m", {"m-1": (100, [engine.url])}))
         for _ in range(10):
             await post(session, gateway.url + PATH, ASK)
-        assert engine.num_connections == 1
+        # A second one if a question for the queue was under way when a request came.
+        assert engine.num_connections <= 2
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "after"),
+    [
+        ({"type": "server_error", "code": "generation_failed"}, "cut", 503),
+        ("dead", "cut", 503),
+        ({"type": "server_error", "code": "deadline_exceeded"}, "timeout", 200),
+        ({"type": "invalid_request_error", "code": "invalid_value"}, "client_error", 200),
+        ({"type": "BadRequestError", "code": 400}, "client_error", 200),
+    ],
+)
+async def test_an_answer_that_ends_with_an_error_event_is_no_good_answer(
+    gateway, session, said, outcome, after
+):
+    async def fails(wire: Wire) -> None:
+        await wire.start_stream()
+        await wire.token("a")
+        await wire.part(b"data: " + json.dumps({"error": said}).encode() + b"\n\n")
+        await wire.end_stream(done=False)
+
+    async with Upstream(fails) as engine:
+        breaker = {"consecutiveErrors": 2, "openForSeconds": 30}
+        name = f"{outcome} {said}".replace('"', "").replace("'", "")
+        gateway.apply(model(name, {"m-1": (100, [engine.url])}, circuitBreaker=breaker))
+        ask = {"model": name, "stream": True}
+        for _ in range(2):
+            status, body, _ = await post(session, gateway.url + PATH, ask)
+            assert (status, body.count(b'error":'), b"[DONE]" in body) == (200, 1, False)
+        assert (await post(session, gateway.url + PATH, ask))[0] == after
+        counted = await samples(session, gateway, "requests_total")
+        assert counted[f"{name}:{outcome}"] == len(engine.received)
+        assert not counted[f"{name}:ok"]

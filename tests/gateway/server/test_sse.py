@@ -44,7 +44,7 @@ def state(gate: EventGate) -> dict[str, Any]:
         "token_events": gate.num_token_events,
         "token": gate.has_token,
         "done": gate.is_done,
-        "error": gate.has_error,
+        "error": gate.error is not None,
     }
 
 
