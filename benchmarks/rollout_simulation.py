@@ -261,11 +261,14 @@ class World:
         return judge(policy, canary, stable, calm(before, stable, canary, each))
 
 
-def rollout(canary: Canary, rate: float, policy: AnalysisPolicy, seed: int) -> Run:
+def rollout(
+    canary: Canary, rate: float, policy: AnalysisPolicy, weights: list[int], seed: int
+) -> Run:
     """Run one rollout to its end."""
     world, why = World(canary, rate, seed), ""
-    for step in Rollout().steps:
-        world.give(step.weight)
+    hold_s = seconds(Rollout().steps[0].hold)
+    for weight in weights:
+        world.give(weight)
         began, looked, fails = world.now, world.now, 0
         while True:
             world.pass_time()
@@ -273,11 +276,11 @@ def rollout(canary: Canary, rate: float, policy: AnalysisPolicy, seed: int) -> R
                 continue
             looked = world.now
             judgement = world.judge(policy, began)
-            verdict, why = judgement.verdict, f"{step.weight} %: {judgement.message}"
+            verdict, why = judgement.verdict, f"{weight} %: {judgement.message}"
             fails = _row(fails, verdict)
             if fails >= policy.failure_limit:
                 return Run(why, "withdrawn", world.now, world.served, world.total)
-            if verdict is Verdict.PASS and world.now >= began + seconds(step.hold):
+            if verdict is Verdict.PASS and world.now >= began + hold_s:
                 break
             if world.now >= began + MAX_STEP_S:
                 return Run(why, "undecided", world.now, world.served, world.total)
@@ -291,9 +294,9 @@ def _row(fails: int, verdict: Verdict) -> int:
     return 0 if verdict is Verdict.PASS else fails
 
 
-def _case(job: tuple[Canary, float, AnalysisPolicy, int, int]) -> dict[str, object]:
-    canary, rate, policy, rollouts, seed = job
-    runs = [rollout(canary, rate, policy, seed + index) for index in range(rollouts)]
+def _case(job: tuple[Canary, float, AnalysisPolicy, list[int], int, int]) -> dict[str, object]:
+    canary, rate, policy, weights, rollouts, seed = job
+    runs = [rollout(canary, rate, policy, weights, seed + index) for index in range(rollouts)]
     ended = {end: [run for run in runs if run.end == end] for end in
              ("promoted", "withdrawn", "undecided")}  # fmt: skip
     right = ended["promoted" if canary.good else "withdrawn"]
@@ -334,6 +337,9 @@ def main() -> None:
     parser.add_argument("--failure-limit", type=int)
     parser.add_argument("--min-requests", type=int)
     parser.add_argument("--interval", type=float)
+    parser.add_argument(
+        "--steps", type=int, nargs="*", default=[step.weight for step in Rollout().steps]
+    )
     parser.add_argument("--canaries", nargs="*", default=[canary.name for canary in CANARIES])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--output", type=Path)
@@ -347,7 +353,9 @@ def main() -> None:
     )
     chosen = [canary for canary in CANARIES if canary.name in said.canaries]
     began = time.monotonic()
-    jobs = [(c, r, policy, said.rollouts, said.seed) for c, r in product(chosen, said.rates)]
+    jobs = [
+        (c, r, policy, said.steps, said.rollouts, said.seed) for c, r in product(chosen, said.rates)
+    ]
     cases: list[dict[str, object]] = []
     with ProcessPoolExecutor(said.processes) as pool:
         for case in pool.map(_case, jobs):
@@ -364,7 +372,8 @@ def _report(
 ) -> dict[str, object]:
     return {
         "command": f"rollout_simulation.py --rollouts {said.rollouts} --seed {said.seed} "
-        f"--rates {' '.join(map('{:g}'.format, said.rates))} --canaries "
+        f"--rates {' '.join(map('{:g}'.format, said.rates))} "
+        f"--steps {' '.join(map(str, said.steps))} --canaries "
         f"{' '.join(map(json.dumps, said.canaries))}",
         "max_step_s": MAX_STEP_S,
         "policy": {

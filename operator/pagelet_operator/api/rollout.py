@@ -81,22 +81,22 @@ class Rollout(WireModel):
 
     steps: list[RolloutStep] = Field(
         default_factory=lambda: [
-            RolloutStep(weight=5, hold="60s"),
-            RolloutStep(weight=25, hold="60s"),
+            RolloutStep(weight=2, hold="60s"),
+            RolloutStep(weight=10, hold="60s"),
             RolloutStep(weight=50, hold="60s"),
         ],
         min_length=1,
         max_length=32,
         description=(
             "Weights rise strictly; after the last hold the canary becomes stable. The default "
-            "exposes 5 % first, so that a bad canary meets few users."
+            "exposes 2 % first, so that a bad canary meets few users."
         ),
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel_rule(
                     "self.map(s, s.weight).isSorted() && "
                     "self.all(a, self.exists_one(b, b.weight == a.weight))",
-                    "step weights must rise strictly, for example 5, 25, 50",
+                    "step weights must rise strictly, for example 2, 10, 50",
                 )
             ]
         },
@@ -147,6 +147,6 @@ class Rollout(WireModel):
         weights = [step.weight for step in self.steps]
         if any(later <= earlier for earlier, later in pairwise(weights)):
             raise ValueError(
-                f"step weights must rise strictly, for example 5, 25, 50; got {weights}"
+                f"step weights must rise strictly, for example 2, 10, 50; got {weights}"
             )
         return self

@@ -92,5 +92,9 @@ async def test_every_token_after_the_first_has_a_time_whatever_comes_together(ga
         await settled(gateway, session, "pieces", 1)
     async with session.get(gateway.url + "/metrics") as answer:
         lines = (await answer.text()).splitlines()
-    times = [line for line in lines if 'model="pieces"' in line and "_inter_token_latency_seconds_bucket" in line]
+    times = [
+        line
+        for line in lines
+        if 'model="pieces"' in line and "_inter_token_latency_seconds_bucket" in line
+    ]
     assert counted(times, "pagelet_gateway", "+Inf") == 5

@@ -23,7 +23,7 @@ def test_plan_as_json_is_one_document(tmp_path):
     done = run("plan", write(tmp_path / "models.yaml", resource()), "--json")
     (model,) = json.loads(done.stdout)["models"]
     assert model["model"] == "default/chat"
-    assert [step["weight"] for step in model["steps"]] == [5, 25, 50, 100]
+    assert [step["weight"] for step in model["steps"]] == [2, 10, 50, 100]
 
 
 @pytest.mark.parametrize("command", ["plan", "up"])

@@ -84,8 +84,8 @@ def test_people_read_durations_as_kubernetes_writes_them():
     [
         ({"strategy": "BlueGreen"}, [100], 4),
         ({"strategy": "Recreate"}, [100], 2),
-        ({"capacity": "Borrow"}, [5, 25, 50, 100], 2),
-        ({"capacity": "Surge"}, [5, 25, 50, 100], 4),
+        ({"capacity": "Borrow"}, [2, 10, 50, 100], 2),
+        ({"capacity": "Surge"}, [2, 10, 50, 100], 4),
     ],
 )
 def test_strategy_and_capacity_decide_on_steps_and_peak(rollout, steps, peak):
