@@ -1,11 +1,21 @@
 """Reads one field of a route table: the right type within its bounds, or a refusal by path."""
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
 E = TypeVar("E", bound=StrEnum)
+
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""What no header, label or line of a log can hold; JSON can."""
+
+_AUTHORITY = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*\]|[^\s/?#@\[\]:\\]+)(?::(\d{1,5}))?(?:/|\Z)"
+)
+
+_MOST = 1e300
+"""Any float; nobody means more."""
 
 
 class RouteTableError(ValueError):
@@ -52,7 +62,21 @@ def text(item: Mapping[str, Any], key: str, path: str) -> str:
     value = _get(item, key, path)
     if not isinstance(value, str) or not value:
         raise RouteTableError(f"{path}.{key}", f"{_brief(value)} is not a non-empty string")
+    if _UNWRITABLE.search(value):
+        raise RouteTableError(f"{path}.{key}", "has control characters or half a surrogate pair")
     return value
+
+
+def check_authority(url: str, path: str) -> None:
+    """Refuse a URL whose host or port could not be connected to.
+
+    Args:
+        url: Anything that follows `scheme://AUTHORITY`.
+        path: Where it stands.
+    """
+    found = _AUTHORITY.match(url)
+    if found is None or not (found[1] is None or 0 < int(found[1]) < 65536):
+        raise RouteTableError(path, f"{_brief(url)} has no host, or a port outside 1 to 65535")
 
 
 def optional_text(item: Mapping[str, Any], key: str, path: str) -> str | None:
@@ -81,7 +105,8 @@ def above_zero(item: Mapping[str, Any], key: str, path: str, default: float) -> 
     """Return an optional finite number above 0."""
     value = item.get(key, default)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= 0:
+    # Compared before it is converted: JSON has integers that no float holds.
+    if not is_number or not 0 < value <= _MOST:
         raise RouteTableError(f"{path}.{key}", f"{_brief(value)} is not a number above 0")
     return float(value)
 

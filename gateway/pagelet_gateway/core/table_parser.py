@@ -209,6 +209,7 @@ def _fallback(item: Item, path: str) -> Fallback:
     url = read.text(item, "url", path).rstrip("/")
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url) or not url.isascii():
         raise RouteTableError(f"{path}.url", f"{url!r} is not http(s)://HOST[:PORT][/PATH]")
+    read.check_authority(url, f"{path}.url")
     return Fallback(
         url=url,
         url_model=read.text(item, "urlModel", path),
@@ -229,6 +230,7 @@ def _authority_url(item: Item, path: str) -> str:
     has_port = bool(colon) and not authority.endswith("]")
     if has_port and not (host and port.isdigit() and 0 < int(port[:6]) < 65536):
         raise RouteTableError(f"{path}.url", f"{url!r} has no port between 1 and 65535")
+    read.check_authority(url, f"{path}.url")
     return f"{scheme}://{authority}"
 
 

@@ -33,7 +33,10 @@ class FileSource:
     async def run(self) -> None:
         """Look at the file until cancelled."""
         while True:
-            self.poll()
+            try:
+                self.poll()
+            except Exception:  # the outer loop: whatever one table does, the next is looked at
+                log.exception("source failed")
             await asyncio.sleep(self._interval_s)
 
     def poll(self) -> None:

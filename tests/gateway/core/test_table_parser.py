@@ -129,6 +129,30 @@ BAD_URLS = [
     "http://:80", "http://hóst", "http://host\n", "http://host:" + "9" * 5000,
 ]  # fmt: skip
 
+UNUSABLE: list[tuple[dict[str, Any], str]] = [
+    ({"requestTimeoutSeconds": 10**400}, "requestTimeoutSeconds"),
+    ({"name": "\ud800"}, "name"),
+    ({"revisions": [revision(name="a\r\nx: 1")]}, "revisions[0].name"),
+    ({"gatewayKey": "a\r\nb: c"}, "gatewayKey"),
+    ({"fallback": [{"url": "http://b", "urlModel": "x", "apiKey": "a\nb"}]}, "fallback[0].apiKey"),
+    *(
+        ({"fallback": [{"url": url, "urlModel": "x"}]}, "fallback[0].url")
+        for url in ("http://b:99999/v1", "http://b:0", "http://[::1/v1", "http://b:x/v1")
+    ),
+    *(
+        ({"revisions": [revision(endpoints=[{"url": url}])]}, "revisions[0].endpoints[0].url")
+        for url in ("http://[::1", "http://]:80", "http://::1:80", "http://[]")
+    ),
+]
+"""What a schema lets pass and every request would fail by."""
+
+
+@pytest.mark.parametrize(("fields", "path"), UNUSABLE)
+def test_what_no_request_could_be_sent_with_is_refused(fields, path):
+    with pytest.raises(RouteTableError) as refusal:
+        parse(document(**fields))
+    assert refusal.value.path == f"$.models[0].{path}"
+
 
 @pytest.mark.parametrize(("raw", "path"), BAD_TABLES)
 def test_a_broken_rule_is_refused_with_the_path_of_the_field(raw, path):
@@ -226,7 +250,7 @@ FIELDS = [("models", 0, key) for key in ("name", "resource", "generation", "revi
 ]
 FIELDS += [
     ("models", 0, key) for key in ("limits", "tenants", "routing", "circuitBreaker", "fallback")
-]
+] + [("models", 0, "requestTimeoutSeconds")]
 
 
 @given(field=st.sampled_from(FIELDS), value=json_values)

@@ -81,3 +81,22 @@ async def test_running_delivers_a_change_by_itself(tmp_path):
         await came.wait()
     running.cancel()
     assert delivered == [b"one"]
+
+
+async def test_a_table_that_its_reader_fails_on_does_not_end_the_watch(tmp_path):
+    path, came = tmp_path / "t.json", asyncio.Event()
+
+    def take(raw: bytes) -> bool:
+        if bytes(raw) == b"one":
+            raise OverflowError("a bug of the reader")
+        came.set()
+        return True
+
+    watched = FileSource(path, take, interval_s=0.01)
+    replace(path, b"one")
+    running = asyncio.create_task(watched.run())
+    await asyncio.sleep(0)
+    replace(path, b"two!")
+    async with asyncio.timeout(20):
+        await came.wait()
+    running.cancel()
