@@ -51,9 +51,16 @@ class Where:
     """Which world to ask, as the options say."""
 
     def __init__(
-        self, name: str, state_dir: Path | None, namespace: str | None, kubeconfig: str | None
+        self,
+        context: typer.Context,
+        name: str,
+        state_dir: Path | None,
+        namespace: str | None,
+        kubeconfig: str | None,
     ) -> None:
         self.name = name
+        # As kubectl's plugin nobody means what happens to run on this machine.
+        self._cluster_only = bool((context.obj or {}).get("cluster_only"))
         self._state_dir = state_dir
         self._namespace = namespace
         self._kubeconfig = kubeconfig
@@ -72,7 +79,7 @@ class Where:
         if self._state_dir is not None:
             yield LocalRollouts(self._state_dir)
             return
-        if self._namespace is None and self._kubeconfig is None:
+        if not (self._cluster_only or self._namespace or self._kubeconfig):
             local = await serving(self.name, os.environ)
             if local is not None:
                 yield local
@@ -85,6 +92,7 @@ class Where:
 
 @app.command()
 def status(
+    context: typer.Context,
     name: Name,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it until it is over.")] = False,
     namespace: Namespace = None,
@@ -97,7 +105,7 @@ def status(
     Exit codes: 0, with --watch once the spec's revision serves everything; 1 with --watch if it
     was withdrawn; 2 if nobody can say.
     """
-    where = Where(name, state_dir, namespace, kubeconfig)
+    where = Where(context, name, state_dir, namespace, kubeconfig)
     raise typer.Exit(_run("status", lambda: _show(where, watch=watch, as_json=json)))
 
 
@@ -154,6 +162,7 @@ def _add(kind: str, done: str) -> None:
     """Add the command `kind`, whose help begins with `done`."""
 
     def command(
+        context: typer.Context,
         name: Name,
         namespace: Namespace = None,
         state_dir: StateDir = None,
@@ -161,7 +170,7 @@ def _add(kind: str, done: str) -> None:
         timeout: Timeout = 10.0,
         json: Json = False,
     ) -> None:
-        where = Where(name, state_dir, namespace, kubeconfig)
+        where = Where(context, name, state_dir, namespace, kubeconfig)
         raise typer.Exit(_run(kind, lambda: _give(where, kind, timeout, as_json=json)))
 
     command.__doc__ = f"{done}\n\n{_EXIT_CODES}"
