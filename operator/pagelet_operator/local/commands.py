@@ -1,4 +1,4 @@
-"""The commands `up` and `plan`. Imports what is heavy only once they run."""
+"""The command `up`. Imports what is heavy only once it runs."""
 
 import sys
 from pathlib import Path
@@ -76,29 +76,6 @@ def up(
         typer.echo(f"pagelet up: {error}", err=True)
         code = 2
     raise typer.Exit(code)
-
-
-def plan(
-    files: Files,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> None:
-    """Check FILE... and print what applying them does: revisions, replicas, steps with times.
-
-    Exit codes: 0 if all can work as written, 2 if not (the sentence on stderr names the field).
-    """
-    from json import dumps
-
-    from pagelet_operator.api.documents import load_all
-    from pagelet_operator.api.resource import InvalidResourceError
-    from pagelet_operator.local.plan import planned, text
-
-    try:
-        models = [planned(resource) for resource in load_all(files)]
-    except InvalidResourceError as error:
-        typer.echo(f"pagelet plan: {error}", err=True)
-        raise typer.Exit(2) from None
-    shown = dumps({"models": [m.to_json() for m in models]}, indent=2) if json else text(models)
-    typer.echo(shown)
 
 
 def _report(as_json: bool, plain: bool) -> "Report":
