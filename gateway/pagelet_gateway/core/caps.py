@@ -21,13 +21,13 @@ def refusal(caps: Caps, *, max_tokens: int | None, num_choices: int) -> str | No
     Args:
         caps: Of the model.
         max_tokens: Asked for per choice; None leaves it to the model.
-        num_choices: Answers asked for.
+        num_choices: Answers asked for, of all prompts.
     """
     cap = caps.max_output_tokens
     if cap is None:
         return None
     if num_choices > cap:
-        return f"n is {num_choices}, and all choices together may have {cap} output tokens here."
+        return f"{num_choices} answers are asked for; all may have {cap} output tokens together."
     if max_tokens is not None and max_tokens * num_choices > cap:
         each = f" for each of {num_choices} choices" if num_choices > 1 else ""
         return (

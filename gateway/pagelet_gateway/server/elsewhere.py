@@ -44,9 +44,10 @@ def with_model(
         raise RequestError(f"The body is not valid JSON: {error}", code="invalid_json") from None
     fields["model"] = msgspec.Raw(msgspec.json.encode(name))
     if output_limit is not None:
-        newer, older = "max_completion_tokens", "max_tokens"
-        key = newer if newer in fields or (is_chat and older not in fields) else older
-        fields[key] = msgspec.Raw(msgspec.json.encode(output_limit))
+        names = ("max_completion_tokens", "max_tokens")
+        given = [name for name in names if name in fields]  # of both, nobody knows which counts
+        for name in given or [names[0] if is_chat else names[1]]:
+            fields[name] = msgspec.Raw(msgspec.json.encode(output_limit))
     return msgspec.json.encode(fields)
 
 

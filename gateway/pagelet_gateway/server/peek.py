@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pagelet_gateway.core.prompt_ids import longest
+from pagelet_gateway.core.prompt_ids import how_many, longest
 from pagelet_gateway.errors import RequestError
 
 PREFIX_BYTES = 16 * 1024
@@ -27,6 +27,7 @@ class _Body(msgspec.Struct, frozen=True):
     max_tokens: Any = None
     max_completion_tokens: Any = None
     n: Any = None
+    best_of: Any = None
     messages: msgspec.Raw = msgspec.Raw()
     prompt: msgspec.Raw = msgspec.Raw()
     tools: msgspec.Raw = msgspec.Raw()
@@ -34,14 +35,17 @@ class _Body(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peek:
-    """What the gateway knows of a request. Values of a wrong type count as absent."""
+    """What the gateway knows of a request. Values of a wrong type count as absent; a number that is
+    written as a string or with a fraction of zero counts, as some servers take it for one."""
 
     model: str
     user: str | None = None
     is_stream: bool = False
     max_tokens: int | None = None
-    """The output tokens asked for per choice, `max_completion_tokens` before `max_tokens`."""
+    """The output tokens asked for per choice: the larger of `max_completion_tokens` and
+    `max_tokens`, as servers differ in which they obey."""
     num_choices: int = 1
+    """Answers asked for: `n`, or `best_of` if that is more, of each prompt."""
     prompt: bytes = b""
     """JSON of `messages` (else of `prompt`) as sent, its first `PREFIX_BYTES`."""
     num_prompt_ids: int | None = None
@@ -103,13 +107,14 @@ def opening(prompt: bytes) -> bytes:
 
 def _summary(seen: _Body) -> Peek:
     raw = bytes(memoryview(seen.messages or seen.prompt)[:PREFIX_BYTES])
-    asked = seen.max_tokens if seen.max_completion_tokens is None else seen.max_completion_tokens
+    asked = (_count(seen.max_completion_tokens), _count(seen.max_tokens))
+    each = max(_count(seen.n) or 1, _count(seen.best_of) or 1)
     return Peek(
         model=seen.model,
         user=seen.user if isinstance(seen.user, str) and seen.user else None,
         is_stream=seen.stream is True,
-        max_tokens=_count(asked),
-        num_choices=_count(seen.n) or 1,
+        max_tokens=max((count for count in asked if count is not None), default=None),
+        num_choices=each * how_many(memoryview(seen.prompt)),
         prompt=raw,
         num_prompt_ids=longest(memoryview(seen.prompt)),
         num_prompt_bytes=sum(
@@ -119,9 +124,13 @@ def _summary(seen: _Body) -> Peek:
 
 
 def _count(value: object) -> int | None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
         return None
-    return value
+    try:
+        count = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return count if count >= 0 else None
 
 
 _read = json.JSONDecoder().raw_decode

@@ -20,7 +20,7 @@ CHOICES = st.integers(1, 20)
         (0, 100, None),
         (101, 1, "101 output tokens"),
         (51, 2, "for each of 2 choices"),
-        (None, 101, "n is 101"),
+        (None, 101, "101 answers are asked for"),
     ],
 )
 def test_more_output_than_the_cap_is_refused_with_a_sentence(max_tokens, num_choices, part):

@@ -57,6 +57,11 @@ def test_a_body_that_is_no_object_is_the_clients_to_mend(body):
         ({}, False, {"max_tokens": 9}),
         ({"max_tokens": 99}, True, {"max_tokens": 9}),
         ({"max_completion_tokens": 99}, False, {"max_completion_tokens": 9}),
+        (
+            {"max_completion_tokens": 1, "max_tokens": 99},
+            False,
+            {"max_completion_tokens": 9, "max_tokens": 9},
+        ),
     ],
 )
 def test_a_cap_is_written_into_the_field_the_client_used(fields, is_chat, expected):

@@ -70,11 +70,15 @@ def test_any_name_is_read_as_it_was_written(name):
         ({"stream": True, "max_tokens": 5, "n": 3}, (True, 5, 3)),
         ({"max_tokens": 5, "max_completion_tokens": 7}, (False, 7, 1)),
         ({"max_tokens": 0, "n": 0}, (False, 0, 1)),
-        ({"stream": "yes", "max_tokens": "5", "n": 2.5}, (False, None, 1)),
+        ({"max_tokens": 7, "max_completion_tokens": 5}, (False, 7, 1)),
+        ({"stream": "yes", "max_tokens": "5", "n": 2.0}, (False, 5, 2)),
+        ({"max_tokens": "five", "n": "", "best_of": []}, (False, None, 1)),
+        ({"n": 2, "best_of": 3, "prompt": ["a", "b"]}, (False, None, 6)),
+        ({"prompt": [[1, 2], [3]], "messages": []}, (False, None, 2)),
         ({"stream": 1, "max_tokens": True, "n": -1}, (False, None, 1)),
     ],
 )
-def test_what_is_asked_for_is_read_and_wrong_types_count_as_absent(fields, seen):
+def test_what_is_asked_for_is_read_and_what_is_no_number_counts_as_absent(fields, seen):
     found = peek(json.dumps({"model": "m", **fields}).encode())
     assert (found.is_stream, found.max_tokens, found.num_choices) == seen
 
