@@ -20,6 +20,15 @@ def up(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The gateway's TCP port; 0 for a free one.")
     ] = 8080,
+    status_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="TCP port, on loopback, of the status page and the gateway's /metrics; 0 for a "
+            "free one. Default: the one after --port if that is free, else any.",
+        ),
+    ] = None,
     state_dir: Annotated[
         Path | None,
         typer.Option(
@@ -62,6 +71,7 @@ def up(
                 files=tuple(files),
                 host=host,
                 port=port,
+                status_port=status_port,
                 state_dir=folder,
                 log_dir=(log_dir or folder / "logs").absolute(),
                 drain_s=drain_timeout,
