@@ -90,3 +90,11 @@ def test_a_service_of_the_same_name_elsewhere_is_another():
 def test_the_order_of_slices_and_endpoints_changes_nothing(order):
     slices = [a_slice(pod(f"10.0.0.{index}")) for index in order]
     assert urls(*slices) == tuple(f"http://10.0.0.{index}:8000" for index in range(6))
+
+
+def test_how_the_rollout_stands_is_taken_without_what_changes_all_the_time():
+    rollout = {"phase": "Progressing", "message": "step 1", "stepStartedAt": "2031-01-01T00:00:00Z"}
+    said = resource_of({"status": {"rollout": rollout}}).rollout
+    assert said["phase"] == "Progressing"
+    assert "stepStartedAt" not in said
+    assert resource_of({"status": {}}).rollout is None
