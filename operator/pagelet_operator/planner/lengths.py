@@ -29,12 +29,12 @@ _OUTPUT = ("output_tokens", "GeneratedTokens", "Response tokens", "output_length
 _TIME = ("arrived_s", "TIMESTAMP", "Timestamp", "timestamp")
 
 # Of a gateway, an engine of ours, and vLLM.
-_PROMPT_SERIES = (
+PROMPT_SERIES = (
     PROMPT_LENGTH,
     "pagelet_engine_request_prompt_tokens",
     "vllm:request_prompt_tokens",
 )
-_OUTPUT_SERIES = (
+OUTPUT_SERIES = (
     OUTPUT_LENGTH,
     "pagelet_engine_request_output_tokens",
     "vllm:request_generation_tokens",
@@ -99,8 +99,8 @@ def from_metrics(text: str, model: str, url: str) -> Mix:
     """
     what = f"--lengths-from {url}"
     try:
-        prompts = _counted(text, _PROMPT_SERIES, model, what)
-        outputs = _counted(text, _OUTPUT_SERIES, model, what)
+        prompts = _counted(text, PROMPT_SERIES, model, what)
+        outputs = _counted(text, OUTPUT_SERIES, model, what)
     except (ExpositionError, ValueError) as error:
         raise PlanError(f"{what}: its metrics cannot be read: {error}") from None
     return Mix(prompts=of_histogram(prompts, what), outputs=of_histogram(outputs, what), source=url)

@@ -69,9 +69,8 @@ def plan_memory(shape: ModelShape, engine: EngineNumbers, device: Device) -> Mem
         PlanError: The model or one sequence of `engine.maxModelLen` does not fit; the message
             names what is there, what is needed and what to change.
     """
-    dtype = engine.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if device.is_gpu else "float32"
+    auto = "bfloat16" if device.is_gpu else "float32"
+    dtype = auto if engine.dtype == "auto" else engine.dtype
     weights = shape.num_parameters * DTYPE_BYTES[dtype]
     budget = engine.max_num_batched_tokens or (2048 if device.is_gpu else 512)
     budget = max(budget, engine.max_num_seqs)
