@@ -36,6 +36,7 @@ def test_what_a_gateway_counts_is_understood():
     found = gateway_counts(samples(a_gateway().render().decode(), series.GATEWAY))["m", "m-1"]
     assert found.requests == len(Outcome) - 1, "all but the clients that left"
     assert (found.errors, found.refusals, found.timeouts, found.fallbacks) == (4, 1, 1, 3)
+    assert found.abandoned == 1
     assert 0.2 < found.ttft.quantile(0.5) <= 0.35
     assert 0.02 < found.itl.quantile(0.5) <= 0.03
     assert found.request_seconds == 2.5

@@ -17,7 +17,7 @@ MAX_METRICS = 12
 
 MetricName = Literal[
     "ttftP50", "ttftP95", "ttftP99", "itlP50", "itlP95", "itlP99",
-    "errorRate", "refusalRate", "timeoutRate", "fallbackRate",
+    "errorRate", "refusalRate", "timeoutRate", "fallbackRate", "abandonRate",
     "queueDepth", "tokensPerSecond",
 ]  # fmt: skip
 
@@ -67,7 +67,8 @@ class AnalysisMetric(WireModel):
             "ttftP50, ttftP95, ttftP99 and itlP50, itlP95, itlP99: time to the first token and "
             "between tokens, as the gateway sees them. errorRate (5xx, no answer, broken off), "
             "refusalRate (4xx), timeoutRate, fallbackRate (dealt to the canary, answered by "
-            "another): shares of its requests. queueDepth: waiting requests per replica, mean. "
+            "another), abandonRate (the client left before the answer was whole): shares of its "
+            "requests. queueDepth: waiting requests per replica, mean. "
             "tokensPerSecond: output tokens per second of request time."
         )
     )
@@ -158,8 +159,9 @@ class Analysis(WireModel):
         default_factory=lambda: [_written(rule) for rule in DEFAULT_RULES],
         max_length=MAX_METRICS,
         description=(
-            "What is judged. The default compares errors, time-outs, median and p95 of TTFT "
-            "and ITL with stable's. An empty list judges nothing: steps then end by time alone."
+            "What is judged. The default compares errors, time-outs, clients that left, median "
+            "and p95 of TTFT and ITL with stable's. An empty list judges nothing: steps then end "
+            "by time alone."
         ),
         json_schema_extra={
             "x-kubernetes-validations": [

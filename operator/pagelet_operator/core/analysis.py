@@ -71,6 +71,7 @@ DEFAULT_RULES = (
     Rule(metric=Metric.TIMEOUT_RATE, change_percent=1.0),
     Rule(metric=Metric.TTFT_P50, change_percent=25.0),
     Rule(metric=Metric.ITL_P50, change_percent=20.0),
+    Rule(metric=Metric.ABANDON_RATE, change_percent=5.0, required=False),
     Rule(metric=Metric.TTFT_P95, change_percent=100.0, required=False),
     Rule(metric=Metric.ITL_P95, change_percent=100.0, required=False),
 )
@@ -135,7 +136,7 @@ def judge(
         return Judgement(
             verdict=Verdict.INCONCLUSIVE, message="nothing was measured of the canary yet"
         )
-    seen = canary.requests + canary.fallbacks
+    seen = _asked(canary)
     if seen < policy.min_requests:
         text = f"{seen} of {policy.min_requests} requests seen"
         return _judgement(canary, Verdict.INCONCLUSIVE, text)
@@ -174,8 +175,12 @@ def _judgement(
         metrics=metrics,
         since=canary.since,
         until=canary.until,
-        requests=canary.requests + canary.fallbacks,
+        requests=_asked(canary),
     )
+
+
+def _asked(canary: Window) -> int:
+    return canary.requests + canary.fallbacks + canary.abandoned
 
 
 def _compared(

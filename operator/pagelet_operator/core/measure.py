@@ -37,6 +37,8 @@ class Metric(StrEnum):
     REFUSAL_RATE = "refusalRate"
     TIMEOUT_RATE = "timeoutRate"
     FALLBACK_RATE = "fallbackRate"
+    ABANDON_RATE = "abandonRate"
+    """Requests whose client left before the answer was whole."""
     QUEUE_DEPTH = "queueDepth"
     """Waiting sequences per replica, mean of the window."""
     TOKENS_PER_SECOND = "tokensPerSecond"
@@ -54,7 +56,13 @@ QUANTILES: Mapping[Metric, float] = {
 """Latencies: the share of observations at or below the value, which is in seconds."""
 
 RATES = frozenset(
-    {Metric.ERROR_RATE, Metric.REFUSAL_RATE, Metric.TIMEOUT_RATE, Metric.FALLBACK_RATE}
+    {
+        Metric.ERROR_RATE,
+        Metric.REFUSAL_RATE,
+        Metric.TIMEOUT_RATE,
+        Metric.FALLBACK_RATE,
+        Metric.ABANDON_RATE,
+    }
 )
 """Shares of requests, percent."""
 
@@ -133,6 +141,7 @@ def _rate(metric: Metric, window: Window, low_risk: float, high_risk: float) -> 
         Metric.REFUSAL_RATE: (window.refusals, window.requests),
         Metric.TIMEOUT_RATE: (window.timeouts, window.requests),
         Metric.FALLBACK_RATE: (window.fallbacks, window.requests + window.fallbacks),
+        Metric.ABANDON_RATE: (window.abandoned, window.requests + window.abandoned),
     }[metric]
     if not of:
         return None

@@ -91,6 +91,9 @@ class Window:
     fallbacks: int = 0
     """Requests dealt to the revision that another revision, model or API answered; not among
     `requests`, since they ended elsewhere."""
+    abandoned: int = 0
+    """Requests whose client left before the answer was whole; not among `requests`. Clients leave
+    for reasons of their own, and leave whoever keeps them waiting."""
     ttft: Histogram = Histogram()
     """Time to first token, seconds; one observation per streamed request."""
     itl: Histogram = Histogram()
@@ -134,6 +137,7 @@ class Window:
             refusals=self.refusals + other.refusals,
             timeouts=self.timeouts + other.timeouts,
             fallbacks=self.fallbacks + other.fallbacks,
+            abandoned=self.abandoned + other.abandoned,
             ttft=self.ttft + other.ttft,
             itl=self.itl + other.itl,
             prompt_lengths=self.prompt_lengths + other.prompt_lengths,

@@ -40,8 +40,8 @@ FALLBACK = "fallback"
 """What gateways write in place of a revision where another model or API answered."""
 
 _ERRORS = frozenset({"upstream_error", "unavailable", "cut", "bug"})
-_UNCOUNTED = frozenset({"client_gone"})
-"""Ends that say nothing of the revision: clients leave for reasons of their own."""
+_ABANDONED = "client_gone"
+"""An end apart: clients leave for reasons of their own, and leave an engine that hangs."""
 
 
 def gateway_counts(found: Iterable[Sample]) -> dict[Key, Window]:
@@ -114,11 +114,12 @@ def _window(found: list[Sample]) -> Window:
     return Window(
         since=0.0,
         until=0.0,
-        requests=sum(count for end, count in ended.items() if end not in _UNCOUNTED),
+        requests=sum(count for end, count in ended.items() if end != _ABANDONED),
         errors=sum(count for end, count in ended.items() if end in _ERRORS),
         refusals=ended["client_error"],
         timeouts=ended["timeout"],
         fallbacks=round(plain[HANDED_OVER]),
+        abandoned=ended[_ABANDONED],
         ttft=histograms.get(TTFT_BUCKET, nothing.ttft),
         itl=histograms.get(ITL_BUCKET, nothing.itl),
         prompt_lengths=histograms.get(PROMPT_BUCKET, nothing.prompt_lengths),

@@ -53,8 +53,9 @@ def scaled(window: Window, times: int) -> Window:
     def grown(histogram: Histogram) -> Histogram:
         return Histogram(histogram.bounds, tuple(times * count for count in histogram.counts))
 
-    names = ("requests", "errors", "refusals", "timeouts", "fallbacks", "output_tokens")
+    names = ("requests", "errors", "refusals", "timeouts", "fallbacks", "abandoned")
     counts = {name: times * getattr(window, name) for name in names}
+    counts["output_tokens"] = times * (window.output_tokens or 0)
     counts["request_seconds"] = times * window.request_seconds
     return replace(window, ttft=grown(window.ttft), itl=grown(window.itl), **counts)
 
@@ -75,6 +76,7 @@ def test_alike_passes():
         ({"ttft": 0.3}, Metric.TTFT_P50),
         ({"errors": 100}, Metric.ERROR_RATE),
         ({"timeouts": 100}, Metric.TIMEOUT_RATE),
+        ({"abandoned": 600}, Metric.ABANDON_RATE),
     ],
 )
 def test_a_clear_harm_fails_and_is_named(harm, metric):
@@ -89,7 +91,7 @@ def test_a_clear_harm_fails_and_is_named(harm, metric):
 def test_every_metric_passes_what_is_alike_and_fails_what_is_much_worse(metric):
     good = scaled(a_window(), 5)
     worse = a_window(
-        ttft=1.0, itl=0.2, errors=300, refusals=300, timeouts=300, fallbacks=600,
+        ttft=1.0, itl=0.2, errors=300, refusals=300, timeouts=300, fallbacks=600, abandoned=900,
         request_seconds=9000, queue_sum=400.0,
     )  # fmt: skip
     assert judge(of(metric, change=30), good, good).verdict is Verdict.PASS
@@ -119,6 +121,17 @@ def test_each_of_two_limits_must_hold():
     policy = of(Metric.ITL_P95, limit=1.0, change=10)
     assert judge(policy, a_window(itl=0.1), a_window()).verdict is Verdict.FAIL
     assert judge(policy, a_window(), None).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_canary_that_keeps_everybody_waiting_until_they_leave_fails():
+    """Nothing of it ends, so nothing else was measured."""
+    hangs = Window(since=0.0, until=60.0, abandoned=60)
+    assert judge(DEFAULT, hangs, a_window(abandoned=5)).verdict is Verdict.FAIL
+
+
+def test_clients_that_leave_both_alike_blame_nobody():
+    leave = a_window(abandoned=300)
+    assert judge(DEFAULT, leave, leave).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("canary", [None, a_window(0), a_window(19)])

@@ -21,9 +21,10 @@ def test_the_first_reading_of_a_source_counts_nothing():
 
 def test_a_difference_is_what_happened_between_two_readings():
     ledger = Ledger()
-    ledger.read("g", {KEY: counts(1000, errors=3)}, 10.0)
-    ledger.read("g", {KEY: counts(1007, errors=4)}, 15.0)
-    assert ledger.window(KEY, 0.0) == Window(since=10.0, until=15.0, requests=7, errors=1)
+    ledger.read("g", {KEY: counts(1000, errors=3, abandoned=8)}, 10.0)
+    ledger.read("g", {KEY: counts(1007, errors=4, abandoned=10)}, 15.0)
+    happened = Window(since=10.0, until=15.0, requests=7, errors=1, abandoned=2)
+    assert ledger.window(KEY, 0.0) == happened
 
 
 def test_a_restart_counts_from_0():

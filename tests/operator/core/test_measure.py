@@ -32,14 +32,15 @@ def test_nothing_counted_says_nothing(metric):
         (Metric.REFUSAL_RATE, 4.0),
         (Metric.TIMEOUT_RATE, 5.0),
         (Metric.FALLBACK_RATE, 20.0),
+        (Metric.ABANDON_RATE, 60.0),
         (Metric.QUEUE_DEPTH, 2.5),
         (Metric.TOKENS_PER_SECOND, 40.0),
     ],
 )
 def test_every_figure_is_of_its_own_whole(metric, value):
     seen = window(
-        requests=100, errors=3, refusals=4, timeouts=5, fallbacks=25, queue_samples=10,
-        queue_sum=25.0, output_tokens=800, request_seconds=20.0,
+        requests=100, errors=3, refusals=4, timeouts=5, fallbacks=25, abandoned=150,
+        queue_samples=10, queue_sum=25.0, output_tokens=800, request_seconds=20.0,
     )  # fmt: skip
     assert estimate(metric, seen, low_risk=0.1, high_risk=0.1).value == pytest.approx(value)
 
@@ -71,7 +72,9 @@ def test_bounds_hold_the_value(counts, metric):
 @given(st.integers(1, 500), st.data(), st.sampled_from(sorted(RATES)))
 def test_rates_lie_between_0_and_100_percent(requests, data, metric):
     hits = data.draw(st.integers(0, requests))
-    seen = window(requests=requests, errors=hits, refusals=hits, timeouts=hits, fallbacks=hits)
+    seen = window(
+        requests=requests, errors=hits, refusals=hits, timeouts=hits, fallbacks=hits, abandoned=hits
+    )
     found = estimate(metric, seen, low_risk=0.01, high_risk=0.1)
     assert 0 <= found.low <= found.value <= found.high <= 100
 

@@ -22,7 +22,7 @@ def test_ends_of_requests_are_told_apart():
     found = gateway_counts([requests(outcome, count) for outcome, count in ends.items()])
     assert found == {
         ("m", "m-1"): Window(
-            since=0, until=0, requests=145, errors=15, refusals=10, timeouts=20, fallbacks=0
+            since=0, until=0, requests=145, errors=15, refusals=10, timeouts=20, abandoned=1000
         )
     }
 
