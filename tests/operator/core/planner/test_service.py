@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -5,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagelet_operator.core.planner.memory import EngineNumbers, plan_memory
+from pagelet_operator.core.planner.mix import Mix, of_percentiles
 from pagelet_operator.core.planner.service import Replica, Targets
+from pagelet_operator.core.planner.step_time import StepTime
 from planner_cases import H100, LLAMA_8B, longer, mixes, replica, step_times
 
 MEMORY = plan_memory(LLAMA_8B, EngineNumbers(), H100)
@@ -94,3 +97,43 @@ def test_prompts_faster_than_they_are_computed_have_no_ttft():
 def test_a_rare_chunk_is_not_the_p99_of_itl():
     idle = replica().idle()
     assert idle.itl_p99_s == pytest.approx(replica().steps.base_s, rel=0.01)
+
+
+ALIKE = Mix(
+    prompts=of_percentiles(100, 100, 100, "p"),
+    outputs=of_percentiles(50, 50, 50, "o"),
+    source="all alike",
+)
+
+
+def alike(budget=2048, **seconds):
+    steps = {"base_s": 0.0, "token_s": 0.0, "pair_s": 0.0, "key_s": 0.0} | seconds
+    memory = dataclasses.replace(MEMORY, max_num_batched_tokens=budget)
+    return Replica(memory, StepTime(**steps, source="by hand"), ALIKE)
+
+
+def test_latencies_are_those_reckoned_by_hand():
+    """10 decodes and 20 prompt tokens a step; a prompt of 100 takes a step beside 10 decodes."""
+    found = alike(base_s=0.01, token_s=0.0001).at(10)
+    assert found.itl_s == pytest.approx(0.013)
+    assert found.requests_per_s == pytest.approx(10 / (0.013 * 50))
+    busy = found.requests_per_s * 0.021
+    wait = 0.021 / 2 / (1 - busy)
+    assert found.ttft_p50_s == pytest.approx(0.0065 + 0.021)
+    assert found.ttft_p95_s == pytest.approx(0.013 + 0.021 + wait * math.log(busy / 0.05))
+    assert found.ttft_p99_s == pytest.approx(0.013 + 0.021 + wait * math.log(busy / 0.01))
+    assert found.itl_p99_s == pytest.approx(0.021)
+
+
+def test_a_round_of_more_tokens_than_a_step_takes_more_steps():
+    found = alike(budget=20, base_s=0.01, token_s=0.0001).at(10)
+    assert found.requests_per_s == pytest.approx(10 / ((0.01 + 0.003 + 0.005) * 50))
+    assert found.itl_s == pytest.approx(0.018 / 1.5)
+
+
+def test_attention_looks_back_at_what_is_held():
+    """125 tokens behind a decode on average, 50 behind a prompt's token."""
+    pairs = 10 * 125 + 20 * 50
+    keys = 10 * 125 + 20 * 50 / 2048
+    assert alike(pair_s=1e-6).at(10).itl_s == pytest.approx(pairs * 1e-6)
+    assert alike(key_s=1e-6).at(10).itl_s == pytest.approx(keys * 1e-6)
