@@ -30,7 +30,8 @@ _ONCE = (b"host", b"content-length", b"transfer-encoding", b"content-type", b"au
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One client's connection, within limits; when there are too many, an idle one leaves."""
+    """One client's connection, within limits; when there are too many, an idle one leaves, else
+    the one whose request has been arriving for longest."""
 
     def __init__(self, *args: Any, head_timeout_s: float = HEAD_TIMEOUT_S, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,6 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Bytes received that are no body: head, trailers, the framing of chunks."""
         self._in_head = True
         self._patience: asyncio.TimerHandle | None = None
+        self._body_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it if all places are taken by requests."""
@@ -87,6 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count anew: what follows is the body and what frames it."""
         self._in_head = False
         self._num_unread = 0
+        self._body_since = self.loop.time()
         self._stop_waiting()
         if self._is_refused:
             return
@@ -117,12 +120,20 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _evict_one(self) -> bool:
-        for other in self.connections:
-            if other is not self and isinstance(other, BoundedProtocol) and other.is_idle:
-                self.connections.discard(other)  # closing takes a moment; do not choose it twice
-                other.transport.close()
-                return True
-        return False
+        others = [
+            other
+            for other in self.connections
+            if other is not self and isinstance(other, BoundedProtocol)
+        ]
+        idle = next((other for other in others if other.is_idle), None)
+        # Bodies may take a minute: held back by enough clients, they would shut everybody out.
+        slow = (other for other in others if not other._in_head)
+        leaves = idle or min(slow, key=lambda other: other._body_since, default=None)
+        if leaves is None:
+            return False
+        self.connections.discard(leaves)  # closing takes a moment; do not choose it twice
+        leaves.transport.close() if leaves is idle else leaves.transport.abort()
+        return True
 
     def _await_head(self) -> None:
         self._patience = self.loop.call_later(self._head_timeout_s, self._give_up)

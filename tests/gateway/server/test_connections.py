@@ -2,10 +2,13 @@
 
 import asyncio
 import re
+import socket
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
+from gateway_in_process import gateway_in_process
 from gateway_process import WAIT_S, GatewayProcess, model, post, tokens, until
 from gateway_upstream import Upstream, answers, streams
 from pagelet_gateway.server.connections import (
@@ -267,3 +270,24 @@ async def trickle(gateway: GatewayProcess, start: bytes = HEAD_BEGUN) -> bytes:
 
 async def trickle_after_a_request(gateway: GatewayProcess) -> bytes:
     return await trickle(gateway, b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n" + HEAD_BEGUN)
+
+
+async def test_bodies_that_never_end_shut_nobody_out(tmp_path, session, monkeypatch):
+    monkeypatch.setattr("pagelet_gateway.server.connections.max_connections", lambda: 8)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n"
+    async with Upstream(answers) as engine:
+        route = model("m", {"m-1": (100, [engine.url])})
+        async with gateway_in_process(tmp_path, route) as url:
+            with ExitStack() as stack:
+                for _ in range(8):
+                    client = socket.create_connection(("127.0.0.1", int(url.split(":")[2])))
+                    stack.enter_context(client).sendall(head + b"expect: 100-continue\r\n\r\n")
+                    client.setblocking(False)
+                    said = await asyncio.get_running_loop().sock_recv(client, 99)
+                    assert b"100 Continue" in said  # the body is awaited
+                for _ in range(3):
+                    ask = {"model": "m"}
+                    status, body, _ = await post(
+                        session, url + "/v1/chat/completions", ask, connection="close"
+                    )
+                    assert status == 200, body
