@@ -85,7 +85,11 @@ def _duration_schema(at_least: str) -> WithJsonSchema:
             "minLength": 2,
             "maxLength": 32,
             "x-kubernetes-validations": [
-                {"rule": rule, "message": f"between {at_least} and 8760h (a year)"}
+                {
+                    "rule": rule,
+                    # Said of what is no duration at all, too, where the pattern says nothing.
+                    "message": f"write it as 90s, 2m or 1h30m, from {at_least} to 8760h (a year)",
+                }
             ],
         }
     )

@@ -97,6 +97,12 @@ class TestOnTheApiServer:
         assert status in (400, 422), answer
         assert field in answer["message"]
 
+    def test_a_duration_without_unit_is_told_how_to_write_it(
+        self, cluster: Cluster, namespace: str
+    ) -> None:
+        document = resource(rollout={"steps": [{"weight": 5, "hold": "30"}]})
+        assert "write it as 90s, 2m or 1h30m" in post(cluster, namespace, document)[1]["message"]
+
     @pytest.mark.parametrize(
         "document", [case[1] for case in BAD_FOR_PARSE_ONLY], ids=[c[0] for c in BAD_FOR_PARSE_ONLY]
     )
