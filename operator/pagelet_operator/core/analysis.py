@@ -190,8 +190,11 @@ def _compared(
     calm: Window | None,
     risk: float,
 ) -> MetricJudgement:
-    """Judge one metric; a latency of a canary that idles has to bear both comparisons."""
-    if calm is None or rule.metric not in QUANTILES:
+    """Judge one metric; a latency of a canary that idles has to bear both comparisons.
+
+    A limit that is a figure by itself compares with nobody.
+    """
+    if calm is None or rule.change_percent is None or rule.metric not in QUANTILES:
         return _judge(rule, canary, baseline, risk)
     now = _judge(rule, canary, baseline, risk / 2)
     then = _judge(rule, canary, calm, risk / 2)

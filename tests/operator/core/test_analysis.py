@@ -171,6 +171,8 @@ def test_latencies_are_compared_with_the_calm_time_and_rates_with_now() -> None:
     found = judge(DEFAULT, slow, slow, fast)
     assert found.verdict is Verdict.FAIL
     assert "at its calmest" in found.message
+    alone = judge(of(Metric.ITL_P50, limit=0.01), slow, slow, fast)
+    assert "at its calmest" not in alone.message, "a figure by itself compares with nobody"
     failing = a_window(errors=200)
     assert "errorRate" in judge(DEFAULT, failing, fast, failing).message
 
