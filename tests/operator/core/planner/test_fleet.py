@@ -65,3 +65,7 @@ def test_a_price_without_currency_is_refused(text):
 def test_a_price_without_amount_is_refused(text):
     with pytest.raises(PlanError, match=r"--price is .*write an amount and a currency"):
         price(text)
+
+
+def test_the_last_step_of_a_rollout_is_all_traffic():
+    assert next(peak.replicas for peak in peaks(4, (5,), 1) if peak.mode == "Surge") == 8

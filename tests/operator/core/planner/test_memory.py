@@ -81,3 +81,7 @@ def test_what_cannot_fit_is_refused_by_field(engine, gib_free, named):
 
 def test_bytes_are_read_in_the_unit_that_fits():
     assert [gib(2**30), gib(2**20), gib(2**10)] == ["1.0 GiB", "1.0 MiB", "1.0 KiB"]
+
+
+def test_a_step_has_room_for_a_token_of_every_sequence():
+    assert plan_memory(SMOLLM2, EngineNumbers(max_num_seqs=600), CPU).max_num_batched_tokens == 600

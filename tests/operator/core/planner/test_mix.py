@@ -73,3 +73,9 @@ def test_nothing_has_no_lengths():
         of_values([])
     with pytest.raises(PlanError, match="--lengths-from x has no finished request"):
         of_histogram(Histogram((8.0,), (0, 0)), "--lengths-from x")
+
+
+def test_inside_a_bucket_lengths_are_spread_evenly():
+    lengths = of_histogram(Histogram((10.0, 20.0), (0, 3, 0)), "x")
+    assert lengths.mean == 15
+    assert lengths.mean_square == pytest.approx((20**3 - 10**3) / (3 * 10))

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from pagelet_operator.core.planner.errors import PlanError
 from pagelet_operator.core.planner.memory import EngineNumbers, plan_memory
 from pagelet_operator.core.planner.step_time import (
+    FLOPS_SHARE,
     GPU_OVERHEAD_S,
     READ_SHARE,
     MeasuredRun,
+    StepTime,
     from_data_sheet,
     from_run,
 )
@@ -79,3 +81,13 @@ def test_more_work_never_takes_less(steps, tokens, pairs, keys, more, most, othe
     larger = steps.seconds(tokens + more, pairs + most, keys + others)
     assert larger >= steps.seconds(tokens, pairs, keys)
     assert dataclasses.replace(steps, base_s=0.0).seconds(0, 0, 0) == 0
+
+
+def test_a_pair_costs_two_products_per_head_and_layer():
+    steps = from_data_sheet(LLAMA_8B, MEMORY, H100)
+    assert steps.pair_s == pytest.approx(2 * 2 * 32 * 32 * 128 / (989e12 * FLOPS_SHARE))
+
+
+def test_chunks_look_back_at_all_that_came_before():
+    keys = StepTime(base_s=0, token_s=0, pair_s=0, key_s=1, source="by hand")
+    assert keys.prompt_seconds(1000, 100) == sum(range(100, 1001, 100))
