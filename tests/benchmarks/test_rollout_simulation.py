@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from pagelet_operator.api.rollout import Rollout
 from pagelet_operator.core.analysis import AnalysisPolicy
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "rollout_simulation.py"
@@ -14,10 +15,15 @@ spec.loader.exec_module(simulation)
 
 CANARIES = {canary.name: canary for canary in simulation.CANARIES}
 POLICY = AnalysisPolicy()
+WEIGHTS = [step.weight for step in Rollout().steps]
+
+
+def run(canary: str, rate: float, seed: int) -> "simulation.Run":
+    return simulation.rollout(CANARIES[canary], rate, POLICY, WEIGHTS, seed)
 
 
 def ends(canary: str, rate: float, seeds: range) -> list[str]:
-    return [simulation.rollout(CANARIES[canary], rate, POLICY, seed).end for seed in seeds]
+    return [run(canary, rate, seed).end for seed in seeds]
 
 
 def test_good_canaries_are_not_withdrawn():
@@ -34,11 +40,11 @@ def test_canaries_that_fail_requests_are_never_promoted():
 
 def test_a_slow_canary_is_withdrawn_before_it_has_served_many():
     """Although it idles at first, and is no slower there than stable under its load."""
-    runs = [simulation.rollout(CANARIES["2x ITL"], 20.0, POLICY, seed) for seed in range(100, 106)]
-    assert {run.end for run in runs} == {"withdrawn"}
-    assert sum(run.served for run in runs) / sum(run.total for run in runs) < 0.08
+    runs = [run("2x ITL", 20.0, seed) for seed in range(100, 106)]
+    assert {found.end for found in runs} == {"withdrawn"}
+    assert sum(found.served for found in runs) / sum(found.total for found in runs) < 0.08
 
 
 def test_the_same_seed_is_the_same_rollout():
-    runs = [simulation.rollout(CANARIES["2x ITL"], 5.0, POLICY, 7) for _ in range(2)]
+    runs = [run("2x ITL", 5.0, 7) for _ in range(2)]
     assert runs[0] == runs[1]
