@@ -111,3 +111,11 @@ def test_bad_input_is_refused_by_flag(question, named):
     with pytest.raises(PlanError) as error:
         found(with_(**question))
     assert named in str(error.value)
+
+
+def test_one_replica_too_many_is_a_warning_and_the_last_allowed_is_not():
+    needed = found(with_(rate_per_s=90.0)).replicas
+    assert needed > 1
+    for most, warns in ((needed, False), (needed - 1, True)):
+        warnings = found(with_(rate_per_s=90.0), max_replicas=most).warnings
+        assert any("scaling.maxReplicas" in warning for warning in warnings) == warns
