@@ -34,7 +34,7 @@ from pagelet_operator.core.window import Histogram, Window
 BIN_S = 5.0
 """Within a bin the arrival rate and an engine's moment are constant."""
 
-MAX_STEP_S = 900.0
+MAX_STEP_S = seconds(Rollout().steps[0].hold) + seconds(Rollout().progress_deadline)
 """A step without a verdict for so long leaves the rollout to a person: undecided."""
 
 BEFORE_S = 1800.0

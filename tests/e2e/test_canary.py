@@ -22,5 +22,5 @@ def test_users_decide_who_is_promoted_and_none_of_their_requests_fails():
     assert summary["failed"] == 0
     assert summary["served"] > 100
     assert "itlP50" in summary["bad"]["message"], "the sentence names what users felt"
-    # It never got beyond its first step of 5 %; the rest is what one request more or less is.
-    assert summary["bad"]["share"] <= 8.0
+    # It never got beyond its first step, and its slow answers make it late for its share.
+    assert summary["bad"]["share"] <= 5.0
