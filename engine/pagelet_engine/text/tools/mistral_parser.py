@@ -14,6 +14,7 @@ from collections.abc import Collection
 from pagelet_engine.text.detokenizer import StopStrings
 from pagelet_engine.text.tools.json_call import JsonCall, ObjectEnd
 from pagelet_engine.text.tools.parts import CallArguments, CallStart, Part
+from pagelet_engine.text.tools.shown import ShownText
 
 TOOL_CALLS, ARGS, CALL_ID = "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"
 _NAME = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?\s*")
@@ -47,8 +48,7 @@ class MistralParser:
         """What may be a name, behind the tag."""
         self._call: JsonCall | None = None
         self._arguments = ObjectEnd()
-        self._blanks: str | None = None
-        """Blanks since the last call: notation if nothing else follows."""
+        self._shown = ShownText()
         self.num_calls = 0
 
     def feed(self, text: str) -> list[Part]:
@@ -77,23 +77,13 @@ class MistralParser:
         if self._call is not None:
             rest = "" if self._call.is_call else rest + self._call.text
         if self._state is not _State.LIST or rest.strip(" ,\t\r\n"):
-            self._show(rest, parts)
+            self._shown.show(rest, parts)
         self._held, self._word, self._call = "", "", None
         return parts
 
-    def _show(self, text: str, parts: list[Part]) -> None:
-        if self._blanks is not None:
-            text = self._blanks + text
-            if not text.strip():
-                self._blanks = text
-                return
-            self._blanks = None
-        if text:
-            parts.append(text)
-
     def _give_up(self, text: str, parts: list[Part]) -> None:
         """No call follows: what was held is text, and so is what comes."""
-        self._show(self._held + text, parts)
+        self._shown.show(self._held + text, parts)
         self._held, self._state = "", _State.TEXT
 
     def _text(self, text: str, parts: list[Part]) -> str:
@@ -101,7 +91,7 @@ class MistralParser:
         whole = self._tag.finish() + text
         self._tag = StopStrings([TOOL_CALLS])
         shown = self._tag.feed(whole)
-        self._show(shown, parts)
+        self._shown.show(shown, parts)
         if not self._tag.found:
             return ""
         self._tag = StopStrings([TOOL_CALLS])
@@ -126,7 +116,7 @@ class MistralParser:
         if rest[0] == "{":
             self._call, self._state = JsonCall(self._names, self.num_calls), _State.CALL
             return rest
-        if rest[0] == "]" and self._blanks is not None:  # the list held calls
+        if rest[0] == "]" and self._shown.is_behind_call:  # the list held calls
             self._held, self._state = "", _State.TEXT
         else:
             self._give_up(rest[0], parts)
@@ -137,7 +127,8 @@ class MistralParser:
         taken, found = self._call.take(text)
         parts += found
         if any(isinstance(part, CallStart) for part in found):
-            self._held, self._blanks, self.num_calls = "", "", self.num_calls + 1
+            self._held, self.num_calls = "", self.num_calls + 1
+            self._shown.begin_call()
         if self._call.is_complete:
             self._state = _State.LIST
             if not self._call.is_call:
@@ -158,7 +149,8 @@ class MistralParser:
             return word + text[len(before) :]
         parts.append(CallStart(self.num_calls, name[1]))
         self.num_calls += 1
-        self._held, self._blanks, self._arguments = "", "", ObjectEnd()
+        self._held, self._arguments = "", ObjectEnd()
+        self._shown.begin_call()
         self._state = _State.ARGUMENTS
         return text[len(before) :]
 

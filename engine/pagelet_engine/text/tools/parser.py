@@ -7,6 +7,7 @@ from pagelet_engine.text.detokenizer import StopStrings
 from pagelet_engine.text.tools import CLOSE, OPEN
 from pagelet_engine.text.tools.json_call import ObjectEnd, read_call
 from pagelet_engine.text.tools.parts import CallArguments, CallStart, Part
+from pagelet_engine.text.tools.shown import ShownText
 
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([A-Za-z0-9_.-]+)"\s*,\s*"arguments"\s*:\s*(?=\{)')
 
@@ -22,8 +23,7 @@ class ToolCallParser:
         self._streamed: ObjectEnd | None = None
         self._arguments_end = 0
         """Just behind the arguments taken so far, in the block."""
-        self._blanks: str | None = None
-        """Blanks since the last call: notation if nothing else follows."""
+        self._shown = ShownText()
         self.num_calls = 0
 
     def feed(self, text: str) -> list[Part]:
@@ -37,21 +37,11 @@ class ToolCallParser:
         """Return what is left when no more text comes: a call cut short is text, unless begun."""
         parts: list[Part] = []
         if self._block is None:
-            self._show(self._opening.finish(), parts)
+            self._shown.show(self._opening.finish(), parts)
         elif self._streamed is None:
-            self._show(OPEN + self._block, parts)
+            self._shown.show(OPEN + self._block, parts)
         self._block = None
         return parts
-
-    def _show(self, text: str, parts: list[Part]) -> None:
-        if self._blanks is not None:
-            text = self._blanks + text
-            if not text.strip():
-                self._blanks = text
-                return
-            self._blanks = None
-        if text:
-            parts.append(text)
 
     def _outside(self, text: str, parts: list[Part]) -> str:
         """Pass text on up to an opening tag; return what comes after the tag."""
@@ -59,7 +49,7 @@ class ToolCallParser:
         whole = held + text
         self._opening = StopStrings([OPEN])
         shown = self._opening.feed(whole)
-        self._show(shown, parts)
+        self._shown.show(shown, parts)
         if not self._opening.found:
             return ""
         self._opening = StopStrings([OPEN])
@@ -89,7 +79,8 @@ class ToolCallParser:
         head = _HEAD.match(self._block)
         if head is None or head[1] not in self._names:
             return
-        self._streamed, self._arguments_end, self._blanks = ObjectEnd(), head.end(), ""
+        self._streamed, self._arguments_end = ObjectEnd(), head.end()
+        self._shown.begin_call()
         parts.append(CallStart(self.num_calls, head[1]))
         self.num_calls += 1
         self._pass_on(self._block[head.end() :], parts)
@@ -116,8 +107,8 @@ class ToolCallParser:
         """Pass on a call whose fields came in another order."""
         call = read_call(block)
         if call is None or call[0] not in self._names:
-            self._show(OPEN + block + CLOSE, parts)
+            self._shown.show(OPEN + block + CLOSE, parts)
             return
-        self._blanks = ""
+        self._shown.begin_call()
         parts += [CallStart(self.num_calls, call[0]), CallArguments(self.num_calls, call[1])]
         self.num_calls += 1
