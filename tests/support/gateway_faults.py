@@ -1,6 +1,7 @@
 """Everything an engine can do wrong, as scripts for `Upstream`."""
 
 import asyncio
+import json
 
 from gateway_upstream import Script, Wire, event
 
@@ -23,6 +24,27 @@ async def resets_in_the_stream(wire: Wire) -> None:
 
 async def fails_with_500(wire: Wire) -> None:
     await wire.reply(500, {"error": {"message": "boom", "code": "internal_error"}})
+
+
+def error_event(code: str, kind: str = "server_error") -> bytes:
+    """How an engine that has sent its status says that it failed."""
+    error = {"message": "boom", "type": kind, "param": None, "code": code}
+    return b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+
+
+async def opens_with_an_error_event(wire: Wire) -> None:
+    await wire.start_stream()
+    opening = b': pagelet-usage {"usage": {"prompt_tokens": 3, "completion_tokens": 0}}\n\n'
+    await wire.part(opening + error_event("generation_failed"))
+    await wire.end_stream(done=False)
+
+
+async def ends_with_an_error_event(wire: Wire) -> None:
+    await wire.start_stream()
+    await wire.token("a")
+    await asyncio.sleep(0.02)
+    await wire.part(error_event("service_unavailable"))
+    await wire.end_stream(done=False)
 
 
 async def is_overloaded(wire: Wire) -> None:
@@ -74,10 +96,12 @@ BEFORE_THE_FIRST_BYTE: dict[str, Script | None] = {
     "500": fails_with_500,
     "503": is_overloaded,
     "slow first token": never_begins,
+    "error event first": opens_with_an_error_event,
     "content-length too low": sends_more_than_it_announces,
 }
 IN_THE_STREAM: dict[str, Script | None] = {
     "reset in the stream": resets_in_the_stream,
+    "error event in the stream": ends_with_an_error_event,
     "stall in the stream": stalls_in_the_stream,
     "bad SSE": streams_garbage,
     "oversized line": never_ends_a_line,

@@ -13,6 +13,7 @@ from pagelet_gateway.errors import RefusalError, ServingError
 from pagelet_gateway.metrics import Metrics, Outcome
 from pagelet_gateway.server.call import Call
 from pagelet_gateway.server.elsewhere import answer_headers, mark
+from pagelet_gateway.server.error_event import blames_request, is_deadline
 from pagelet_gateway.server.exchange import Headers, error_object
 from pagelet_gateway.server.headers import to_client
 from pagelet_gateway.server.sse import EventGate, OversizedEventError
@@ -36,11 +37,6 @@ class CutError(Exception):
 
 BLAMES_ENGINE = frozenset({"upstream_died", "incomplete", "oversized_event", "stalled"})
 """Reasons that count against the endpoint; others are the client's, or ours."""
-
-_BLAMES_CLIENT = frozenset(
-    {"invalid_request_error", "authentication_error", "permission_error", "rate_limit_error"}
-)
-"""`type` of an error object that says nothing against the engine."""
 
 
 async def relay(call: Call, answer: Answer, metrics: Metrics) -> None:
@@ -152,11 +148,10 @@ async def end_early(call: Call, answer: Answer, error: CutError) -> None:
 def _count_error(call: Call, said: Any, metrics: Metrics) -> None:
     """Count an answer that its engine ended with an error event: whole for its client to read,
     and yet no good answer."""
-    kind, code = (said.get("type"), said.get("code")) if isinstance(said, dict) else (None, None)
-    if code == "deadline_exceeded":
+    if is_deadline(said):
         call.outcome, reason = Outcome.TIMEOUT, "timeout"
         metrics.timeouts.labels(call.model, call.revision, "stream").inc()
-    elif kind in _BLAMES_CLIENT or (isinstance(code, int) and 400 <= code < 500):
+    elif blames_request(said):
         call.outcome = Outcome.CLIENT_ERROR
         return
     else:

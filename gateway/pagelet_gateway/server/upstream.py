@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from pagelet_gateway.core.retry import Failure
+from pagelet_gateway.server.error_event import may_open_with_error, opens_with_failure
 
 READ_BUFFER_BYTES = 64 * 1024
 """Per stream; reading from the engine pauses at twice this while a client reads slowly."""
@@ -84,7 +85,10 @@ class Answer:
             return Failure.DRAINING
         if status == 503 and "retry-after" in headers:
             return Failure.BUSY
-        return Failure.ERROR if status in FAILED_STATUSES else None
+        is_failed = status in FAILED_STATUSES or (
+            status < 400 and self.is_event_stream and opens_with_failure(self.first)
+        )
+        return Failure.ERROR if is_failed else None
 
     @property
     def is_event_stream(self) -> bool:
@@ -207,7 +211,10 @@ async def _post(
 async def _first_part(response: aiohttp.ClientResponse, *, was_stale: bool) -> Answer:
     unwatch = _watch(response)
     try:
-        first = await response.content.readany()
+        first = part = await response.content.readany()
+        while part and may_open_with_error(first):
+            part = await response.content.readany()
+            first += part
     except (aiohttp.ClientError, OSError) as error:
         unwatch()
         response.close()
@@ -217,8 +224,10 @@ async def _first_part(response: aiohttp.ClientResponse, *, was_stale: bool) -> A
         response.close()
         raise
     answer = Answer(response, first, unwatch, was_stale=was_stale)
-    if answer.failure is not None:
-        raise AttemptError(answer.failure, f"the engine answered {response.status}", answer)
+    failure = answer.failure
+    if failure is not None:
+        how = "an error event" if response.status < 400 else response.status
+        raise AttemptError(failure, f"the engine answered {how}", answer)
     return answer
 
 

@@ -24,7 +24,9 @@ TEXT = "one two three four five"
 HONEST = {500: {"internal_error"}, 502: {"bad_upstream"}, 504: {"upstream_timeout"}} | {
     503: {"no_capacity", "circuit_open", "queue_full"}
 }
-CUTS = {"stream_upstream_died", "stream_stalled", "stream_incomplete", "stream_oversized_event"}
+CUTS = {"stream_upstream_died", "stream_stalled", "stream_incomplete", "stream_oversized_event"} | {
+    "service_unavailable"  # the engine's own error event
+}
 
 
 @dataclass(slots=True)
@@ -107,7 +109,10 @@ def judge(cell: Cell, answer: aiohttp.ClientResponse, body: bytes) -> str:
         assert name == ("big" if cell.mode == "elsewhere" else f"{cell.name}, second")
         return "whole"
     last = json.loads(body.strip().split(b"\n\n")[-1].removeprefix(b"data: "))
-    if last["error"]["code"] != "stream_timeout":
+    if last["error"]["code"] == "generation_failed":
+        assert cell.fault == "error event first"
+        assert name is None
+    elif last["error"]["code"] != "stream_timeout":
         assert last["error"]["code"] in CUTS, (cell.name, body[-200:])
         assert cell.fault in IN_THE_STREAM
     return last["error"]["code"]
