@@ -1,5 +1,6 @@
 """How a gateway is configured: plain frozen data, checked here, filled by the command line."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,8 +116,10 @@ class GatewayConfig:
                 f"metrics_port is {self.metrics_port}; it must lie between 0 and 65535."
             )
         for name in ("drain_timeout_s", "drain_delay_s", "hold_s"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0.")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}; it must be at least 0, and finite."
+                )
         positive = (
             "max_body_bytes",
             "max_bodies_bytes",
@@ -129,8 +132,10 @@ class GatewayConfig:
             "slow_reader_timeout_s",
         )
         for name in (*positive, "poll_interval_s"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0.")
+            if not 0 < getattr(self, name) < math.inf:  # NaN, too, is refused
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}; it must be above 0, and finite."
+                )
 
     def _check_quotas(self) -> None:
         if self.replicas is not None and self.replicas <= 0:

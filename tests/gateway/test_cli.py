@@ -24,7 +24,7 @@ def test_a_value_that_cannot_work_is_exit_code_two_and_a_sentence(tmp_path):
         [*command, "--max-body-bytes", "0"], capture_output=True, text=True, check=False, timeout=60
     )
     assert ended.returncode == 2
-    assert "max_body_bytes is 0; it must be above 0." in ended.stderr
+    assert "max_body_bytes is 0; it must be above 0, and finite." in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ from pagelet_gateway.errors import ConfigError
         ("body_timeout_s", 0.0),
         ("connect_timeout_s", -2.0),
         ("poll_interval_s", 0.0),
+        ("head_timeout_s", math.nan),
+        ("body_timeout_s", math.inf),
+        ("quota_store_timeout_s", math.nan),
+        ("drain_timeout_s", math.nan),
+        ("drain_delay_s", math.inf),
     ],
 )
 def test_what_can_never_work_is_refused_with_field_and_value(field, value):

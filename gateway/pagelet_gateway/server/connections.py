@@ -7,11 +7,12 @@ lives on such differences (RFC 9112, sections 5.1, 6.3 and 11.2).
 """
 
 import asyncio
-import resource
 from typing import Any
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pagelet_gateway.server.descriptors import max_connections
 
 log = structlog.get_logger("pagelet.gateway")
 
@@ -22,8 +23,6 @@ HEAD_TIMEOUT_S = 15.0
 """For a new connection to send its first head, and for a begun head to be complete."""
 MAX_FRAMING_SHARE = 16
 """Bytes of framing that each byte of a body may bring: a chunk of one byte has five."""
-MAX_CONNECTIONS = 8192
-_SPARE_DESCRIPTORS = 64
 
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization")
 """Headers that two readers may choose from differently when they occur twice."""
@@ -196,12 +195,6 @@ def _framing(found: dict[bytes, bytes], version: str) -> str | None:
     if version == "1.0":
         return "transfer-encoding in HTTP/1.0"
     return None if coding.lower() == b"chunked" else "a transfer-encoding other than chunked"
-
-
-def max_connections() -> int:
-    """Return how many connections may be open: fewer where descriptors are scarce."""
-    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(MAX_CONNECTIONS, soft_limit // 2 - _SPARE_DESCRIPTORS))
 
 
 def is_head_too_large(headers: list[tuple[bytes, bytes]], path: bytes) -> bool:

@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,7 @@ from pagelet_gateway.server.admission import Admission
 from pagelet_gateway.server.app import App
 from pagelet_gateway.server.attempts import Attempts
 from pagelet_gateway.server.connections import BoundedProtocol
+from pagelet_gateway.server.descriptors import raise_limit
 from pagelet_gateway.server.journal import open_journal
 from pagelet_gateway.server.listener import BACKLOG, bind, url_of
 from pagelet_gateway.server.load_watch import LoadWatch
@@ -71,7 +72,7 @@ def run(config: GatewayConfig) -> int:
     listener = bind(config.host, config.port)
     _spare_pauses()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(config, listener))
+        return runner.run(serve(config, listener, on_start=raise_limit))
 
 
 def _spare_pauses() -> None:
@@ -86,8 +87,16 @@ def _spare_pauses() -> None:
     gc.set_threshold(10_000, 50, 10)
 
 
-async def serve(config: GatewayConfig, listener: socket.socket) -> int:
-    """Serve on `listener`, which this closes; returns the exit code."""
+async def serve(
+    config: GatewayConfig, listener: socket.socket, *, on_start: Callable[[], None] = lambda: None
+) -> int:
+    """Serve on `listener`, which this closes; returns the exit code.
+
+    Args:
+        config: What the user says.
+        listener: Bound.
+        on_start: Called once nothing can keep the gateway from serving any more.
+    """
     metrics, router = Metrics(), Router(uuid.uuid4().hex)
     live_table = LiveTable(router, metrics)
     journal = open_journal(os.environ, access_log=config.access_log)
@@ -109,6 +118,7 @@ async def serve(config: GatewayConfig, listener: socket.socket) -> int:
         source = await open_source(config, live_table.offer, metrics.registry)
         watching = asyncio.create_task(source.run())
         asking = asyncio.create_task(LoadWatch(router, metrics, session).run())
+        on_start()
         log.info("gateway listens", url=url_of(listener), source=config.source)
         try:
             with drain.on_signals():

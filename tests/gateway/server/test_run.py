@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from gateway_process import WAIT_S, GatewayProcess, model, post, tokens, until
 from gateway_upstream import Upstream, Wire, streams
+from pagelet_gateway.server.descriptors import clients_within
 
 PATH = "/v1/chat/completions"
 ASK = {"model": "m", "stream": True}
@@ -170,3 +172,18 @@ async def test_no_stream_leaves_a_socket_behind(tmp_path, session):
                 await asyncio.gather(*(post(session, gateway.url + PATH, ASK) for _ in range(10)))
         # Kept-alive client connections stay: at most the ten that ran at once.
         await until(lambda: len(os.listdir(folder)) <= before + 10)
+
+
+def test_it_takes_all_the_descriptors_it_may_have_and_says_how_many_clients_fit(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        with GatewayProcess(tmp_path) as gateway:
+            told = gateway.log("file descriptors")[-1]
+            of_process = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert of_process == (hard, hard)
+    assert told["before"] == 512
+    assert told["clients"] == clients_within(hard)
+    assert told["now"] == told["hard"]
