@@ -1,6 +1,7 @@
 """The route table as it changes: takes what a source delivers, keeps the last good one."""
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from pagelet_gateway.core.route_table import RouteTable
 from pagelet_gateway.core.router import Router
 from pagelet_gateway.core.table_fields import RouteTableError
 from pagelet_gateway.core.table_parser import parse
+from pagelet_gateway.core.unknown_fields import unknown_fields
 from pagelet_gateway.metrics import Metrics
 
 log = structlog.get_logger("pagelet.gateway")
@@ -49,6 +51,8 @@ class LiveTable:
         self._export(table)
         log.info("route table obeyed", **_changes(before, table))
         self._warn_of_chains(table)
+        if not isinstance(raw, RouteTable):
+            _warn_of_unknown_fields(raw)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         return True
@@ -85,6 +89,12 @@ class LiveTable:
                 for revision in route.revisions
             }
         )
+
+
+def _warn_of_unknown_fields(raw: bytes | Mapping[str, Any]) -> None:
+    fields = unknown_fields(json.loads(raw) if isinstance(raw, bytes) else raw)
+    if fields:
+        log.warning("route table has unknown fields; they have no effect", fields=list(fields))
 
 
 def _changes(before: RouteTable | None, after: RouteTable) -> dict[str, Any]:

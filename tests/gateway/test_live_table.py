@@ -1,4 +1,8 @@
 import asyncio
+import json
+
+import pytest
+import structlog
 
 from pagelet_gateway.core.router import Router
 from pagelet_gateway.live_table import LiveTable
@@ -30,3 +34,17 @@ async def test_a_change_wakes_who_waits_for_it_and_only_then():
     live.offer(EMPTY)
     assert await waiting
     assert not await live.change(0.0)
+
+
+@pytest.mark.parametrize("form", [json.dumps, dict])
+def test_a_misspelt_field_is_obeyed_and_told_once_per_table(form):
+    entry = {"name": "m", "resource": "a/m", "generation": 1, "revisions": [], "tenant": []}
+    table = form({"schemaVersion": 1, "models": [entry]})
+    raw = table.encode() if isinstance(table, str) else table
+    live = LiveTable(Router(), Metrics())
+    with structlog.testing.capture_logs() as logs:
+        assert live.offer(raw)
+        assert live.offer(EMPTY)
+    (warning,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert warning["event"] == "route table has unknown fields; they have no effect"
+    assert warning["fields"] == ["$.models[0].tenant (tenants?)"]
