@@ -21,6 +21,7 @@ from pagelet_gateway.circuits import CircuitStates
 from pagelet_gateway.core.shares import ShareWindow
 from pagelet_gateway.crowds import Crowds
 from pagelet_gateway.fast_histogram import FastHistogram
+from pagelet_gateway.first_token_waits import FirstTokenWaits
 from pagelet_gateway.shares import ObservedShares
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -163,6 +164,8 @@ class Metrics:
         self._routes: set[tuple[str, str]] = set()
         self._labelled: set[tuple[str, str]] = set()
         self._flying: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.first_token_waits = FirstTokenWaits(TTFT_BUCKETS_S, self._flying)
+        self.registry.register(self.first_token_waits)
 
     def _add_table_series(self) -> None:
         self.table_models = self._gauge("route_table_models", "Models in the obeyed table.")

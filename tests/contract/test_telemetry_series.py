@@ -15,6 +15,7 @@ def a_gateway() -> Metrics:
     metrics = Metrics()
     metrics.set_routes({("m", "m-1"): (100, 1)})
     metrics.begin("m", "m-1")
+    metrics.first_token_waits.watch(lambda now: [(("m", "m-1"), 0.4), (("m", "m-1"), 500.0)])
     for outcome in Outcome:
         metrics.requests.labels("m", "m-1", outcome).inc()
     metrics.handed_over.labels("m", "m-1").inc(3)
@@ -38,6 +39,9 @@ def test_what_a_gateway_counts_is_understood():
     assert (found.errors, found.refusals, found.timeouts, found.fallbacks) == (4, 1, 1, 3)
     assert found.abandoned == 1
     assert 0.2 < found.ttft.quantile(0.5) <= 0.35
+    assert found.waiting.bounds == found.ttft.bounds
+    assert found.waiting.quantile(0.5) == 0.5, "0.35 to 0.5"
+    assert found.waiting.counts[-1] == 1, "above all bounds"
     assert 0.02 < found.itl.quantile(0.5) <= 0.03
     assert found.request_seconds == 2.5
     assert found.in_flight_sum == 1

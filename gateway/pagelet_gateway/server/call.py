@@ -89,6 +89,11 @@ class Call:
         return self.deadline - time.monotonic()
 
     @property
+    def awaits_first_token(self) -> bool:
+        """Whether a stream was asked for and no token came yet; a whole answer has no first one."""
+        return self.seen.is_stream and self.ttft_s is None
+
+    @property
     def never_began(self) -> bool:
         """Whether its time was up before the first byte of an answer."""
         return self.outcome is Outcome.TIMEOUT and not self.exchange.is_started

@@ -6,6 +6,7 @@ first ends the other, so an abandoned request leaves its engine at once.
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 import structlog
 
@@ -57,11 +58,17 @@ class Proxy:
         self._metrics = metrics
         self._calls: set[Call] = set()
         self._bodies = BodyMemory(config.max_bodies_bytes)
+        metrics.first_token_waits.watch(self._waits)
 
     @property
     def num_in_flight(self) -> int:
         """Routed requests that have begun and not ended."""
         return len(self._calls)
+
+    def _waits(self, now: float) -> Iterator[tuple[tuple[str, str], float]]:
+        for call in self._calls:
+            if call.awaits_first_token:
+                yield (call.model, call.revision), now - call.started_at
 
     def cut_all(self, reason: str) -> None:
         """End every request in flight; open streams get an error event."""

@@ -84,7 +84,8 @@ class AnalysisPolicy:
     interval_s: float = 15.0
     """Time between looks."""
     min_requests: int = 20
-    """Requests of the canary before anything is said of it."""
+    """Requests of the canary before anything is said of it. Those that still wait for their first
+    token count for a Fail only."""
     failure_limit: int = 2
     """Fail verdicts in a row after which the canary is withdrawn."""
     baseline: Baseline = Baseline.CONCURRENT
@@ -136,15 +137,19 @@ def judge(
         return Judgement(
             verdict=Verdict.INCONCLUSIVE, message="nothing was measured of the canary yet"
         )
-    seen = _asked(canary)
-    if seen < policy.min_requests:
-        text = f"{seen} of {policy.min_requests} requests seen"
-        return _judgement(canary, Verdict.INCONCLUSIVE, text)
+    seen, waiting = _asked(canary), canary.waiting.total
+    too_few = f"{seen} of {policy.min_requests} requests seen"
+    if seen + waiting < policy.min_requests:
+        return _judgement(canary, Verdict.INCONCLUSIVE, too_few)
     risk = fail_risk(policy, canary.span_s)
     metrics = tuple(_compared(rule, canary, baseline, calm, risk) for rule in policy.metrics)
     failed = [metric.message for metric in metrics if metric.verdict is Verdict.FAIL]
     if failed:
+        if waiting:
+            failed.append(f"{waiting} still wait for their first token")
         return _judgement(canary, Verdict.FAIL, "; ".join(failed), metrics)
+    if seen < policy.min_requests:  # Those that wait may fail a canary and never pass it.
+        return _judgement(canary, Verdict.INCONCLUSIVE, too_few, metrics)
     unsure = [
         metric.message
         for rule, metric in zip(policy.metrics, metrics, strict=True)

@@ -4,10 +4,12 @@ A counter only says something by its difference to an earlier reading of the sam
 the first reading of a source counts nothing; a counter that fell was reset by a restart and
 counts from 0; a revision that a known source had not named before begins at 0. Differences are
 kept as entries of a log, bounded per revision: old entries are merged in pairs, so that a long
-quiet step keeps its evidence and a busy one costs no more memory.
+quiet step keeps its evidence and a busy one costs no more memory. Who waits for a first token is
+no counter and enters no log: a window has those of the newest reading, once, until they end.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -19,6 +21,9 @@ hours before in ever longer entries."""
 
 KEEP_S = 6 * 3600.0
 """Older entries are dropped: no step waits for so long."""
+
+FRESH_S = 15.0
+"""A reading older than this says no longer who waits: three of the usual ones."""
 
 Key = tuple[str, str]
 """A served model's name, and a revision."""
@@ -51,7 +56,8 @@ class Ledger:
             last = self._last.get((source, key), _NO_COUNTS)
             self._last[source, key] = count
             if before is not None:
-                entry = replace(_increase(last, count), since=before, until=now)
+                grown = _increase(last, count)
+                entry = replace(grown, since=before, until=now, waiting=_NO_COUNTS.waiting)
                 self._append(key, entry)
 
     def forget(self, source: str) -> None:
@@ -73,11 +79,20 @@ class Ledger:
         It may begin later than asked for; it never reaches further back.
         """
         entries = self.entries(key, since)
-        return _sum(entries) if entries else None
+        return replace(_sum(entries), waiting=self._waiting(key)) if entries else None
 
     def entries(self, key: Key, since: float) -> list[Window]:
         """Return the same, entry by entry, in order of time."""
         return [entry for entry in self._logs.get(key, ()) if entry.since >= since]
+
+    def _waiting(self, key: Key) -> Histogram:
+        """Return who waits by the newest reading of each source."""
+        newest, total = max(self._read_at.values(), default=0.0), _NO_COUNTS.waiting
+        for (source, named), last in self._last.items():
+            if named == key and self._read_at[source] >= newest - FRESH_S:
+                with suppress(ValueError):  # Buckets of another version: left out.
+                    total = total + last.waiting
+        return total
 
     def _append(self, key: Key, entry: Window) -> None:
         if _is_empty(entry) and key not in self._logs:

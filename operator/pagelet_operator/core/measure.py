@@ -2,12 +2,13 @@
 
 Latencies come from buckets. A quantile's bounds are the sample's own quantiles at ranks that
 are surely below and above it (`bounds`), for as many independent observations as the window is
-worth: gaps of one request are alike, and neighbours in a burst wait together. Rates are exact
-bounds of a share. Queues and tokens per second are means without a bound.
+worth: gaps of one request are alike, and neighbours in a burst wait together. Requests that still
+wait for their first token can only make a TTFT worse (`_worse`). Rates are exact bounds of a
+share. Queues and tokens per second are means without a bound.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pagelet_operator.core import bounds
@@ -91,7 +92,11 @@ def estimate(
         high_risk: Chance that it lies above `high`.
     """
     if metric in QUANTILES:
-        return _quantile(metric, window, low_risk, high_risk)
+        found = _quantile(metric, window, low_risk, high_risk)
+        if metric not in _TTFT or not window.waiting.total:
+            return found
+        waited = replace(window, ttft=window.ttft_so_far)
+        return _worse(found, _quantile(metric, waited, low_risk, high_risk))
     if metric in RATES:
         return _rate(metric, window, low_risk, high_risk)
     value = _queue(window) if metric is Metric.QUEUE_DEPTH else _speed(window)
@@ -133,6 +138,20 @@ def _quantile(metric: Metric, window: Window, low_risk: float, high_risk: float)
         low=histogram.quantile(bounds.rank_at_least(share, size, low_risk)),
         high=None if high is None else histogram.quantile(high),
     )
+
+
+def _worse(ended: Estimate | None, so_far: Estimate | None) -> Estimate | None:
+    """Return the worse of what ended requests say and what they say with those that still wait.
+
+    All that wait are entered, not only the longest: a choice by length would blame the innocent.
+    But many have only just begun, and would make a figure seem better, or surer, than it is.
+    """
+    if so_far is None:
+        return ended
+    if ended is None:
+        return replace(so_far, high=None)
+    high = None if ended.high is None else max(ended.high, so_far.high or ended.high)
+    return Estimate(max(ended.value, so_far.value), max(ended.low, so_far.low), high)
 
 
 def _rate(metric: Metric, window: Window, low_risk: float, high_risk: float) -> Estimate | None:

@@ -96,6 +96,9 @@ class Window:
     for reasons of their own, and leave whoever keeps them waiting."""
     ttft: Histogram = Histogram()
     """Time to first token, seconds; one observation per streamed request."""
+    waiting: Histogram = Histogram()
+    """Streamed requests that had no first token at the newest reading, by the seconds they had
+    waited; buckets are those of `ttft`. No count: it is what one moment shows."""
     itl: Histogram = Histogram()
     """Gaps between tokens, seconds; many observations per request."""
     prompt_lengths: Histogram = Histogram()
@@ -122,6 +125,13 @@ class Window:
         """How long it is, seconds."""
         return self.until - self.since
 
+    @property
+    def ttft_so_far(self) -> Histogram:
+        """`ttft`, and what still waits entered at what it has waited: each of these takes at
+        least as long (censored observations). `ttft` alone where the buckets differ."""
+        same = not self.ttft.total or self.ttft.bounds == self.waiting.bounds
+        return self.ttft + self.waiting if same else self.ttft
+
     def __add__(self, other: "Window") -> "Window":
         """Return both as one: what two sources counted of the same revision.
 
@@ -139,6 +149,7 @@ class Window:
             fallbacks=self.fallbacks + other.fallbacks,
             abandoned=self.abandoned + other.abandoned,
             ttft=self.ttft + other.ttft,
+            waiting=self.waiting + other.waiting,
             itl=self.itl + other.itl,
             prompt_lengths=self.prompt_lengths + other.prompt_lengths,
             output_lengths=self.output_lengths + other.output_lengths,

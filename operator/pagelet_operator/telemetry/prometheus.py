@@ -21,7 +21,13 @@ from pagelet_operator.core.scaling.reading import ReplicaLoad
 from pagelet_operator.core.window import Window
 from pagelet_operator.ports import TelemetryError
 from pagelet_operator.telemetry.exposition import ExpositionError, Sample
-from pagelet_operator.telemetry.series import ALIVE, GATEWAY, IN_FLIGHT, gateway_counts
+from pagelet_operator.telemetry.series import (
+    ALIVE,
+    FIRST_TOKEN_WAIT,
+    GATEWAY,
+    IN_FLIGHT,
+    gateway_counts,
+)
 
 TIMEOUT_S = 10.0
 """Longest wait for an answer."""
@@ -83,7 +89,7 @@ class PrometheusTelemetry:
             raise TelemetryError(f"{self._url} has no samples of a gateway in the last minutes")
         born = {process: series[0][0] for process, series in alive.items()}
         began = max(since, min(born.values()))
-        counts = _counts(found, born)
+        counts = _counts(found, born, now)
         return {
             name: replace(counts[name], since=began, until=now)
             for name in fleet.revisions
@@ -152,7 +158,9 @@ def _process(labels: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _counts(
-    found: Iterable[tuple[dict[str, str], _Series]], born: Mapping[tuple[str, str], float]
+    found: Iterable[tuple[dict[str, str], _Series]],
+    born: Mapping[tuple[str, str], float],
+    now: float,
 ) -> dict[str, Window]:
     """Add up what all processes counted, by revision.
 
@@ -164,11 +172,12 @@ def _counts(
         name = labels.get("__name__", "")
         if name in GATEWAY:
             process = _process(labels)
-            value = (
-                sum(reading for _, reading in series)
-                if name == IN_FLIGHT
-                else _increase(series, born.get(process, math.inf))
-            )
+            if name == IN_FLIGHT:
+                value = sum(reading for _, reading in series)
+            elif name == FIRST_TOKEN_WAIT:
+                value = _newest(series, now)
+            else:
+                value = _increase(series, born.get(process, math.inf))
             by_process[process].append(Sample(name, labels, value))
     total: dict[str, Window] = {}
     for samples in by_process.values():
@@ -178,6 +187,11 @@ def _counts(
         except (ExpositionError, ValueError) as error:
             raise TelemetryError(f"Prometheus holds no gateway's series: {error}") from error
     return total
+
+
+def _newest(series: _Series, now: float) -> float:
+    """Return the last reading; 0 once it is old, since who waited then has ended."""
+    return series[-1][1] if series and series[-1][0] >= now - STALE_AFTER_S else 0.0
 
 
 def _increase(series: _Series, process_since: float) -> float:

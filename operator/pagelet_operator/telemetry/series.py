@@ -14,6 +14,7 @@ from pagelet_operator.telemetry.exposition import ExpositionError, Sample
 REQUESTS = "pagelet_gateway_requests_total"
 HANDED_OVER = "pagelet_gateway_handed_over_total"
 TTFT = "pagelet_gateway_time_to_first_token_seconds"
+FIRST_TOKEN_WAIT = "pagelet_gateway_waiting_for_first_token"  # noqa: S105
 ITL = "pagelet_gateway_inter_token_latency_seconds"
 PROMPT_LENGTH = "pagelet_gateway_prompt_tokens"
 OUTPUT_LENGTH = "pagelet_gateway_output_tokens"
@@ -25,7 +26,7 @@ ALIVE = "pagelet_gateway_route_table_models"
 TTFT_BUCKET, ITL_BUCKET, E2E_SUM = f"{TTFT}_bucket", f"{ITL}_bucket", f"{E2E}_sum"
 PROMPT_BUCKET, OUTPUT_BUCKET = f"{PROMPT_LENGTH}_bucket", f"{OUTPUT_LENGTH}_bucket"
 
-_BUCKETS = frozenset({TTFT_BUCKET, ITL_BUCKET, PROMPT_BUCKET, OUTPUT_BUCKET})
+_BUCKETS = frozenset({TTFT_BUCKET, FIRST_TOKEN_WAIT, ITL_BUCKET, PROMPT_BUCKET, OUTPUT_BUCKET})
 
 GATEWAY = frozenset({REQUESTS, HANDED_OVER, E2E_SUM, IN_FLIGHT}) | _BUCKETS
 
@@ -121,6 +122,7 @@ def _window(found: list[Sample]) -> Window:
         fallbacks=round(plain[HANDED_OVER]),
         abandoned=ended[_ABANDONED],
         ttft=histograms.get(TTFT_BUCKET, nothing.ttft),
+        waiting=histograms.get(FIRST_TOKEN_WAIT, nothing.waiting),
         itl=histograms.get(ITL_BUCKET, nothing.itl),
         prompt_lengths=histograms.get(PROMPT_BUCKET, nothing.prompt_lengths),
         output_lengths=histograms.get(OUTPUT_BUCKET, nothing.output_lengths),

@@ -264,6 +264,42 @@ def test_more_errors_never_help(canary, stable, more):
     assert order.index(after) >= order.index(before)
 
 
+def hanging(arrivals: int, for_s: float) -> Histogram:
+    """So many that came evenly over a time and still wait."""
+    counts = [0] * (len(BOUNDS) + 1)
+    for index in range(arrivals):
+        counts[bisect_left(BOUNDS, for_s * (index + 0.5) / arrivals)] += 1
+    return Histogram(BOUNDS, tuple(counts))
+
+
+def test_a_canary_that_hangs_fails_before_any_request_ends():
+    canary = replace(a_window(0), until=30.0, waiting=hanging(60, 30.0))
+    found = judge(DEFAULT, canary, a_window(600))
+    assert found.verdict is Verdict.FAIL
+    assert "ttftP50" in found.message
+    assert "60 still wait for their first token" in found.message
+
+
+def test_those_that_have_just_begun_are_no_hang_and_make_no_pass():
+    canary = replace(a_window(15), until=30.0, waiting=hanging(40, 0.05))
+    found = judge(DEFAULT, canary, a_window(600))
+    assert (found.verdict, found.message) == (Verdict.INCONCLUSIVE, "15 of 20 requests seen")
+
+
+def test_a_hang_of_both_withdraws_nobody():
+    both = replace(a_window(0), waiting=hanging(60, 30.0))
+    assert judge(DEFAULT, both, both).verdict is Verdict.INCONCLUSIVE
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows, windows, st.integers(0, 80), st.floats(0.01, 60.0))
+def test_who_still_waits_never_makes_a_canary_look_better(canary, stable, arrivals, for_s):
+    waits = replace(canary, waiting=hanging(arrivals, for_s))
+    order = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL)
+    before, after = (judge(DEFAULT, window, stable).verdict for window in (canary, waits))
+    assert order.index(after) >= order.index(before)
+
+
 @settings(max_examples=60, deadline=None)
 @given(windows, windows)
 def test_a_look_is_never_an_error(canary, stable):

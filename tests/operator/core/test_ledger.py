@@ -1,8 +1,11 @@
+from bisect import bisect_left
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagelet_operator.core.ledger import KEEP_S, MAX_ENTRIES, Ledger, per_bucket
+from pagelet_operator.core.ledger import FRESH_S, KEEP_S, MAX_ENTRIES, Ledger, per_bucket
 from pagelet_operator.core.window import Histogram, Window
 
 KEY = ("chat", "chat-a")
@@ -88,6 +91,72 @@ def test_samples_of_a_queue_are_taken_as_they_are():
         ledger.read("e", {KEY: counts(output_tokens=0, queue_samples=1, queue_sum=waiting)}, at)
     found = ledger.window(KEY, 0.0)
     assert (found.queue_samples, found.queue_sum) == (2, 4.0)
+
+
+def waiting(*counted: int) -> Histogram:
+    return Histogram(BOUNDS, counted)
+
+
+def test_who_waits_is_taken_from_the_newest_reading_alone():
+    ledger = Ledger()
+    for at, held in ((10.0, (3, 0, 0)), (15.0, (1, 2, 0)), (20.0, (0, 1, 2))):
+        ledger.read("g", {KEY: counts(in_flight_sum=3.0, waiting=waiting(*held))}, at)
+    assert ledger.window(KEY, 0.0).waiting == waiting(0, 1, 2)
+    assert all(not entry.waiting.total for entry in ledger.entries(KEY, 0.0))
+    ledger.read("g", {KEY: counts(in_flight_sum=0.0)}, 25.0)
+    assert ledger.window(KEY, 0.0).waiting.total == 0
+
+
+def test_who_waits_at_several_gateways_adds_up_and_a_silent_one_s_are_soon_left_out():
+    ledger = Ledger()
+    for at in (10.0, 15.0):
+        for source in ("g", "h"):
+            ledger.read(source, {KEY: counts(3, in_flight_sum=1.0, waiting=waiting(0, 1, 0))}, at)
+    assert ledger.window(KEY, 0.0).waiting == waiting(0, 2, 0)
+    ledger.read("g", {KEY: counts(3, in_flight_sum=1.0, waiting=waiting(0, 1, 0))}, 15.5 + FRESH_S)
+    assert ledger.window(KEY, 0.0).waiting == waiting(0, 1, 0)
+
+
+def test_who_waits_in_buckets_of_another_version_is_left_out():
+    ledger = Ledger()
+    for at in (10.0, 15.0):
+        ledger.read("g", {KEY: counts(3, in_flight_sum=1.0, waiting=waiting(0, 1, 0))}, at)
+        ledger.read("h", {KEY: counts(3, in_flight_sum=1.0, waiting=Histogram((5.0,), (1, 0)))}, at)
+    assert ledger.window(KEY, 0.0).waiting == waiting(0, 1, 0)
+
+
+arrivals = st.lists(st.tuples(st.floats(0.0, 40.0), st.floats(0.01, 30.0)), max_size=30)
+
+
+@given(arrivals)
+def test_once_all_have_ended_the_view_is_that_of_a_ledger_that_never_saw_them_wait(requests):
+    with_waits, without = Ledger(), Ledger()
+
+    def read(at: float) -> None:
+        ended = [took for began, took in requests if began + took <= at]
+        held = [at - began for began, took in requests if began <= at < began + took]
+        seen = counts(len(ended), ttft=bucketed(ended), in_flight_sum=float(len(held)))
+        without.read("g", {KEY: seen}, at)
+        with_waits.read("g", {KEY: replace(seen, waiting=bucketed(held))}, at)
+        view = with_waits.window(KEY, 0.0)
+        if view is not None:
+            assert view.ttft_so_far.total <= sum(began <= at for began, _ in requests)
+
+    for at in range(-5, 80, 5):
+        read(float(at))
+    found, wanted = with_waits.window(KEY, -5.0), without.window(KEY, -5.0)
+    if found is None or wanted is None:
+        assert found is wanted
+        return
+    assert found.ttft_so_far == found.ttft
+    assert replace(found, waiting=wanted.waiting) == wanted
+
+
+def bucketed(values: list[float]) -> Histogram:
+    found = [0] * (len(BOUNDS) + 1)
+    for value in values:
+        found[bisect_left(BOUNDS, value)] += 1
+    return Histogram(BOUNDS, tuple(found))
 
 
 def test_memory_is_bounded_and_old_evidence_is_kept_in_longer_entries():

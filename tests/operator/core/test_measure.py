@@ -79,6 +79,50 @@ def test_rates_lie_between_0_and_100_percent(requests, data, metric):
     assert 0 <= found.low <= found.value <= found.high <= 100
 
 
+filled = st.tuples(*[st.integers(0, 40)] * (len(BOUNDS) + 1)).map(
+    lambda counts: Histogram(BOUNDS, counts)
+)
+TTFTS = [metric for metric in QUANTILES if metric.startswith("ttft")]
+NOBODY = Histogram(BOUNDS, (0,) * (len(BOUNDS) + 1))
+
+
+@given(filled, filled, st.sampled_from(TTFTS))
+def test_who_waits_never_makes_a_ttft_seem_better_or_surer(ended, held, metric):
+    without = estimate(metric, window(ttft=ended), low_risk=0.05, high_risk=0.1)
+    found = estimate(metric, window(ttft=ended, waiting=held), low_risk=0.05, high_risk=0.1)
+    if without is None:
+        assert found is None or found.high is None
+        return
+    assert found is not None
+    assert found.value >= without.value
+    assert found.low >= without.low
+    assert (found.high is None) == (without.high is None)
+    assert found.high is None or found.high >= without.high
+
+
+@given(filled, st.sampled_from(list(Metric)))
+def test_who_waits_says_nothing_of_any_other_metric(held, metric):
+    if metric in TTFTS:
+        return
+    counted = window(requests=9, ttft=held, itl=held, queue_samples=9, output_tokens=3)
+    waits = window(requests=9, ttft=held, itl=held, queue_samples=9, output_tokens=3, waiting=held)
+    risks = {"low_risk": 0.1, "high_risk": 0.1}
+    assert estimate(metric, counted, **risks) == estimate(metric, waits, **risks)
+
+
+def test_those_that_wait_longer_than_any_has_taken_raise_the_median():
+    ended = Histogram(BOUNDS, (40, 0, 0, 0, 0))
+    held = Histogram(BOUNDS, (0, 0, 0, 0, 60))
+    found = estimate(Metric.TTFT_P50, window(ttft=ended, waiting=held), low_risk=0.1, high_risk=0.1)
+    assert found.value == float("inf")
+
+
+def test_waits_in_other_buckets_are_left_out():
+    seen = window(ttft=Histogram(BOUNDS, (9, 0, 0, 0, 0)), waiting=Histogram((1.0,), (0, 90)))
+    assert seen.ttft_so_far == seen.ttft
+    assert estimate(Metric.TTFT_P50, seen, low_risk=0.1, high_risk=0.1).value <= 0.01
+
+
 def test_values_are_written_with_their_unit():
     assert shown(Metric.TTFT_P95, 0.0421) == "42.1 ms"
     assert shown(Metric.TTFT_P95, 2.5) == "2.5 s"

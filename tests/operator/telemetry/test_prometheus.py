@@ -94,6 +94,28 @@ async def test_gateways_add_up():
     assert await counted(*rows) == {"m-1": 8}
 
 
+@pytest.mark.parametrize(("last_at", "waiting"), [(990.0, 5), (870.0, 0)])
+async def test_who_waits_is_the_newest_sample_and_none_once_it_is_old(last_at, waiting):
+    held = [
+        row(
+            series.FIRST_TOKEN_WAIT,
+            (850.0, 9.0),
+            (last_at, value),
+            instance=instance,
+            model="m",
+            revision="m-1",
+            le=le,
+        )
+        for instance, value in (("g:1", 2.0), ("g:2", 3.0))
+        for le in ("1.0", "+Inf")
+    ]
+    rows = (alive(), alive(instance="g:2"), requests((900.0, 1), (990.0, 5)), *held)
+    async with answering(*rows) as url, PrometheusTelemetry(url, lambda: NOW) as source:
+        found = (await source.windows(MODEL, FLEET, 800.0))["m-1"]
+    assert found.waiting.counts == (waiting, 0)
+    assert found.requests == 4
+
+
 async def test_without_a_gateways_sample_there_is_no_telemetry():
     with pytest.raises(TelemetryError, match="no samples of a gateway"):
         await counted(requests((900.0, 1), (990.0, 5)))
