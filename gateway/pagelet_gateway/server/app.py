@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import cache
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import structlog
@@ -67,7 +68,8 @@ POLICIES = {
     "/version": Policy("GET", Access.LOCAL),
 }
 MODEL_PREFIX = "/v1/models/"
-"""What follows is one model's name, slashes included; its policy is that of /v1/models."""
+"""What follows is one model's name, slashes included, percent-encoded or not; its policy is that of
+/v1/models."""
 
 
 class App:
@@ -160,7 +162,7 @@ class App:
             case "/metrics":
                 await exchange.reply(self._metrics.render(), content_type=CONTENT_TYPE)
             case path:
-                model = self._model(exchange, path.removeprefix(MODEL_PREFIX))
+                model = self._model(exchange, unquote(path.removeprefix(MODEL_PREFIX)))
                 await exchange.reply(_encode(model), content_type=JSON)
 
     def _models(self, exchange: Exchange) -> list[dict[str, Any]]:

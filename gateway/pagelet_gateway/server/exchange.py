@@ -38,6 +38,7 @@ class Exchange:
     """A request being answered.
 
     Attributes:
+        path: Of the URL, not decoded.
         headers: Request headers by lower-case name; of repeated ones the last.
         request_id: The client's, if harmless, else a new one.
         is_started: Whether the status line is sent; from then on errors cannot have a status.
@@ -52,7 +53,9 @@ class Exchange:
 
     def __init__(self, scope: Message, receive: Receive, send: Send, *, closes: bool) -> None:
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        # As it came: %2f is no slash to the proxies in front, whose rules would not have seen one.
+        raw_path: bytes | None = scope.get("raw_path")
+        self.path: str = scope["path"] if raw_path is None else raw_path.decode("latin-1")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         given = self.headers.get(b"x-request-id", b"")
         harmless = _SAFE_ID.fullmatch(given)

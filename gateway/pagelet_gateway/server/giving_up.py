@@ -9,6 +9,7 @@ from pagelet_gateway.core.router import Router
 from pagelet_gateway.errors import (
     BadUpstreamError,
     FallbackLoopError,
+    RequestError,
     UnavailableError,
     UpstreamTimeoutError,
 )
@@ -21,11 +22,19 @@ def check_hops(call: Call) -> None:
     """Count the gateways a request has passed; sets `call.num_hops`.
 
     Raises:
+        RequestError: The header is nothing that a gateway writes.
         FallbackLoopError: They are too many, so it is going round in circles.
     """
     header = call.exchange.headers.get(HOPS.encode())
-    passed = hops(None if header is None else header.decode("latin-1"))
-    if passed is None or passed >= MAX_HOPS:
+    text = None if header is None else header.decode("latin-1")
+    passed = hops(text)
+    if passed is None:
+        call.outcome = Outcome.CLIENT_ERROR
+        raise RequestError(
+            f"The header {HOPS} is {(text or '')[:40]!r}, which is no number from 0 to 99; "
+            f"gateways write it, leave it out."
+        )
+    if passed >= MAX_HOPS:
         call.outcome = Outcome.UNAVAILABLE
         raise FallbackLoopError(
             f"The request has passed {MAX_HOPS} gateways; their fallbacks lead back to each other."

@@ -28,6 +28,9 @@ BAD_REQUESTS = [
     ("POST", "/v1/embeddings", b'{"model": "m"}', 404, "unknown_url", None),
     ("POST", "/v1/chat/completions/../../readyz", b"{}", 404, "unknown_url", None),
     ("GET", "/metrics%00", b"", 404, "unknown_url", None),
+    ("POST", "/v1/chat%2fcompletions", b'{"model": "m"}', 404, "unknown_url", None),
+    ("POST", "/v1/chat/completion%73", b'{"model": "m"}', 404, "unknown_url", None),
+    ("GET", "/v1%2Fmodels/m", b"", 404, "unknown_url", None),
 ]
 
 
@@ -129,3 +132,10 @@ async def test_head_is_get_without_a_body(gateway, session, path):
             assert answer.headers[name] == got.headers[name]
     async with session.head(gateway.url + "/v1/completions") as answer:
         assert (answer.status, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_a_models_name_may_be_percent_encoded(gateway, session):
+    gateway.apply(model("org/my name", {"m-1": (100, ["http://127.0.0.1:1"])}))
+    for path in ("/v1/models/org/my%20name", "/v1/models/org%2Fmy%20name"):
+        async with session.get(URL(gateway.url + path, encoded=True)) as answer:
+            assert (answer.status, (await answer.json())["id"]) == (200, "org/my name")

@@ -176,9 +176,18 @@ async def test_a_loop_over_gateways_ends(gateway, session):
     assert status in (500, 503, 508), body
     assert (await samples(session, gateway, "rejected_total"))[":fallback_loop"] == started + 1
     assert (await samples(session, gateway, "fallbacks_total")).total() <= fell_back + 3
-    for header in ("3", "17", "-1", "x", ""):
+    for header in ("3", "17"):
         status, body, _ = await ask(gateway, session, x_pagelet_hops=header)
         assert (status, json.loads(body)["error"]["code"]) == (508, "fallback_loop")
+
+
+@pytest.mark.parametrize("header", ["-1", "x", "", "100", "x" * 5000])
+async def test_hops_that_no_gateway_writes_are_the_clients_error(gateway, session, header):
+    gateway.apply(model("m", {"m-1": (100, [DOWN])}))
+    status, body, _ = await ask(gateway, session, x_pagelet_hops=header)
+    error = json.loads(body)["error"]
+    assert (status, error["code"]) == (400, "invalid_value")
+    assert f"The header x-pagelet-hops is '{header[:40]}', which is no number" in error["message"]
 
 
 async def test_what_a_fallback_could_not_take_is_not_sent_there(gateway, session):
