@@ -145,6 +145,9 @@ def _table(rows: list[Row], kind: str, took_s: float) -> str:
         f"for times, no orphan, no step or retention timer started anew, weights that sum to 100 "
         f"at every look, and no weight on a revision without a ready pod.",
         "",
+        "`scaling.minReplicas` is at least 1, so no model scales from or to 0: the scenario that "
+        "scales goes from 1 to 2 to 1 replicas in its place.",
+        "",
         "| scenario | writes | " + " | ".join(Moment) + " | end differs |",
         "|---|---|" + "---|" * (len(Moment) + 1),
     ]
