@@ -118,6 +118,8 @@ class EventGate:
             or chunk.count(b"\n\n") != num_events
             or b"\r" in chunk
             or b'"error"' in chunk
+            or b'"usage":{' in chunk  # of null there is nothing to take
+            or b'"usage": {' in chunk
         ):
             return False
         self.num_events += num_events

@@ -201,3 +201,13 @@ def test_the_prompt_is_known_before_the_first_event_and_is_no_count_of_the_whole
     assert gate.usage is None
     gate.feed(USAGE + b"data: [DONE]\n\n")
     assert (gate.prompt_tokens, gate.usage) == (7, Usage(7, 2))
+
+
+@pytest.mark.parametrize("space", [b"", b" "])
+def test_usage_that_arrives_apart_from_the_end_mark_is_read(space):
+    gate = EventGate()
+    usage = b'{"prompt_tokens":7,"completion_tokens":2}'
+    gate.feed(b'data: {"choices":[{"delta":{"content":"a"}}],"usage":null}\n\n')
+    gate.feed(b'data: {"choices":[],"usage":' + space + usage + b"}\n\n")
+    gate.feed(b"data: [DONE]\n\n")
+    assert (gate.usage, gate.is_done) == (Usage(7, 2), True)
