@@ -14,6 +14,7 @@ from pagelet_operator.api.status import (
     AssessmentStatus,
     CommandStatus,
     PauseStatus,
+    RetainedStatus,
     RolloutStatus,
 )
 from pagelet_operator.core.analysis import Verdict
@@ -48,10 +49,7 @@ def state(stored: object) -> RolloutState:
         assessment=_assessment(rollout.assessment),
         paused=_pause(rollout.paused),
         capacity=None if rollout.capacity is None else Capacity(rollout.capacity),
-        retained=tuple(
-            Retained(item.revision, unix(item.until) or 0.0, item.proven)
-            for item in rollout.retained
-        ),
+        retained=tuple(map(_retained, rollout.retained)),
         answer=_answer(rollout.command),
         gates=gate_memory.read(rollout.gates),
         message=rollout.message,
@@ -87,7 +85,13 @@ def rollout_status(state: RolloutState) -> RolloutStatus:
             },
             "capacity": state.capacity and state.capacity.value,
             "retained": [
-                {"revision": r.revision, "until": precise(r.until), "proven": r.proven}
+                {
+                    "revision": r.revision,
+                    "until": precise(r.until),
+                    "proven": r.proven,
+                    "weight": r.weight,
+                    "capacity": r.capacity and r.capacity.value,
+                }
                 for r in state.retained
             ],
             "command": answer
@@ -124,6 +128,12 @@ def unix(time: str | None) -> float | None:
 
 def _maybe(unix_s: float | None) -> str | None:
     return None if unix_s is None else precise(unix_s)
+
+
+def _retained(stored: RetainedStatus) -> Retained:
+    room = None if stored.capacity is None else Capacity(stored.capacity)
+    until = unix(stored.until) or 0.0
+    return Retained(stored.revision, until, stored.proven, stored.weight, room)
 
 
 def _assessment(stored: AssessmentStatus | None) -> Assessment | None:

@@ -81,13 +81,22 @@ class FiguresStatus(StatusModel):
 
 
 class RetainedStatus(StatusModel):
-    """A revision kept without traffic."""
+    """A revision kept beside stable and canary."""
 
     revision: str = Field(description="Name of the revision.")
-    until: Time = Field(description="When it is removed.")
+    until: Time = Field(
+        description="When it is removed; while it has traffic, when stable is overdue."
+    )
     proven: bool = Field(
         default=False,
         description="Whether it was stable before: going back to it takes one look and no load.",
+    )
+    weight: int = Field(
+        default=0,
+        description="Percent of the traffic, which stable has no ready replicas for yet.",
+    )
+    capacity: Literal["Borrow", "InPlace"] | None = Field(
+        default=None, description="Where it found room, while it has traffic."
     )
 
 

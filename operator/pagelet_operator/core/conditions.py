@@ -63,8 +63,8 @@ def conditions(
         _accepted(missing),
         _applied(outcome),
         _ready(outcome),
-        _progressing(outcome),
-        _stalled(outcome),
+        _progressing(outcome, now),
+        _stalled(outcome, now),
         *_validated(validation),
         _shaped(uncapped, misshapen),
     )
@@ -155,15 +155,19 @@ def _ready(outcome: Outcome) -> tuple[str, str, str, str]:
     return "Ready", "True", "Serving", f"{stable} serves with {ready} ready"
 
 
-def _progressing(outcome: Outcome) -> tuple[str, str, str, str]:
-    over = outcome.state.phase in (Phase.STABLE, Phase.FAILED)
+def _progressing(outcome: Outcome, now: float) -> tuple[str, str, str, str]:
+    state = outcome.state
+    over = state.phase in (Phase.STABLE, Phase.FAILED) or state.is_overdue(now)
     # A pause is no progress: whoever waits for the rollout has to hear that a person is needed.
     status = "False" if over or outcome.state.paused is not None else "True"
     return "Progressing", status, outcome.decision.reason, outcome.state.message
 
 
-def _stalled(outcome: Outcome) -> tuple[str, str, str, str]:
-    if outcome.state.phase is not Phase.FAILED:
+def _stalled(outcome: Outcome, now: float) -> tuple[str, str, str, str]:
+    failed = outcome.state.phase is Phase.FAILED
+    if not failed and outcome.state.is_overdue(now):
+        return "Stalled", "True", "StableNotReady", outcome.state.message
+    if not failed:
         return "Stalled", "False", "NotStalled", ""
     reason = outcome.decision.reason
     return "Stalled", "True", reason, outcome.state.message

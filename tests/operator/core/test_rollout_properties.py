@@ -66,6 +66,7 @@ class RolloutMachine(RuleBasedStateMachine):
         self.let_through: set[str] = set()
         self.taken_back = False
         self.decision: Decision | None = None
+        self.shares: dict[str, int] = {}
 
     @initialize(
         policy=policies,
@@ -117,12 +118,16 @@ class RolloutMachine(RuleBasedStateMachine):
 
     def reconcile(self) -> None:
         self.before = self.state
+        self.shares = {} if self.decision is None else self.decision.weights
         self.taken_back &= self.state.canary is not None
         self.seen, self.sensed = self.fleet(), self.observations()
         self.model_seen = self.model()
         self.outcome = decide(self.model_seen, self.state, self.seen, self.now, self.sensed)
         self.decision = self.outcome.decision
         self.state = self.decision.state
+        answers_again = self.state.canary != self.before.canary
+        if answers_again and self.shares.get(self.state.canary or ""):
+            self.taken_back = True
         answer = self.state.answer
         self.obeyed = answer is not None and answer != self.before.answer and answer.accepted
         if self.obeyed or self.gates is Verdict.PASS:
@@ -273,7 +278,8 @@ class RolloutMachine(RuleBasedStateMachine):
             can = ready >= max(1, ceil(self.demanded() * weight / 100))
             # What it has and stable cannot take back stays: nobody else is there for it.
             taken = ceil(100 * self.seen.ready(self.state.stable) / max(1, self.demanded()))
-            rose = self.before.canary is not None and weight > (self.before.weight or 0)
+            had = self.shares.get(self.state.canary, 0)
+            rose = self.before.canary is not None and weight > had
             assert can or (ready and weight <= 100 - taken and not rose)
 
     # I3
@@ -304,6 +310,67 @@ class RolloutMachine(RuleBasedStateMachine):
         if self.state.capacity is Capacity.BORROW and weight < 100:
             assert planned >= 1
         assert planned + self.planned[self.state.canary] <= self.replicas
+
+    def was_lent(self, revision: str) -> set[bool]:
+        """Whether a dropped revision had found room in stable's place; both if it may have."""
+        found = {r.revision: r.capacity for r in self.before.retained if r.weight}
+        lent = found.get(revision, self.before.capacity) is not None
+        on_trial = revision == self.before.canary
+        finds = on_trial and self.policy.capacity is Capacity.AUTO and revision in self.short
+        return {lent, True} if finds else {lent}
+
+    def needed_of(self, lent: bool) -> int:
+        """Replicas that the live traffic needs; beside a whole stable one, if nobody knows."""
+        if lent:
+            return self.replicas - 1 if self.needed is None else min(self.needed, self.replicas)
+        return max(1, min(1 if self.needed is None else self.needed, self.replicas))
+
+    def dropped(self) -> list[str]:
+        """What had traffic at the last look, answers, and is no part of the rollout any more."""
+        going = self.before.stable == self.state.stable is not None
+        if self.decision is None or not going or self.policy.strategy is Strategy.RECREATE:
+            return []
+        parts = (self.state.stable, self.state.canary)
+        return [
+            name
+            for name, share in self.shares.items()
+            if share and name not in parts and self.seen.ready(name)
+        ]
+
+    # I2 and I4 of what was dropped
+    @invariant()
+    def the_way_back_asks_no_more_of_stable_than_is_ready(self) -> None:
+        for name in self.dropped():
+            share = self.decision.weights.get(name, 0)
+            assert share <= self.shares[name], "a dropped revision gets traffic"
+            if share == self.shares[name] or self.state.weight:
+                continue
+            stable, ready = self.state.stable, self.seen.ready(self.state.stable)
+            needed = min(self.needed_of(lent) for lent in self.was_lent(name))
+            if ready == 0:
+                assert stable in self.short, "nobody answers, and somebody could"
+                assert needed == 0
+            else:
+                can = ceil(100 * ready / needed) if needed else 100
+                assert self.decision.weights[stable] <= can
+
+    @invariant()
+    def what_was_dropped_and_has_traffic_has_the_replicas_for_it(self) -> None:
+        for name in self.dropped():
+            share = self.decision.weights.get(name, 0)
+            if share:
+                event("a dropped canary keeps a share")
+                had = self.seen.revisions[name].replicas
+                needed = min(self.needed_of(lent) for lent in self.was_lent(name))
+                assert self.planned[name] >= min(had, max(1, ceil(needed * share / 100)))
+                assert self.decision.roles[name] is Role.RETIRED
+            elif self.planned.get(name):
+                assert self.decision.roles[name] is Role.RETIRED, "it drains first"
+
+    @invariant()
+    def what_does_not_answer_keeps_no_share_when_dropped(self) -> None:
+        for item in self.state.carriers:
+            assert self.seen.ready(item.revision)
 
     # I5
     @invariant()

@@ -15,7 +15,7 @@ from pagelet_operator.core.model import (
     Strategy,
 )
 from pagelet_operator.core.rollout.observations import Observations
-from pagelet_operator.core.rollout.state import DRAIN_S, Phase, RolloutState
+from pagelet_operator.core.rollout.state import DRAIN_S, ON_TRIAL, Phase, RolloutState
 
 _ALL_AT_ONCE = Step(100, 0.0)
 
@@ -111,11 +111,22 @@ class Look:
         """Return how many replicas stable and canary should have."""
         if state.canary is None or state.stable is None:
             return Room(self.replicas, self.replicas, self.replicas)
+        if self.waits_for_stable(state):
+            return Room(self.replicas, 0, self.replicas)
         if self._recreates:
             gone = self.fleet.ready(state.stable) == 0
             return Room(0, self.replicas if gone else 0, 0)
         weight, want = state.weight or 0, self.want(state)
         return capacity.divide(_mode(state), self.replicas, self.demand(state), weight, want)
+
+    def waits_for_stable(self, state: RolloutState) -> bool:
+        """Return whether the canary's place is still taken by one before it that stable needs.
+
+        A stable that is overdue keeps nobody waiting: the new canary may be what mends it.
+        """
+        lent = any(item.capacity is not None for item in state.carriers)
+        waits = lent and state.stable is not None and state.phase not in ON_TRIAL
+        return waits and not state.is_overdue(self.now)
 
     def find_room(self, state: RolloutState) -> RolloutState:
         """Choose where the canary's replicas go; what is only kept warm makes room first."""
@@ -125,12 +136,15 @@ class Look:
         short = found is not None and found.short is not None and self.have(state) < self.replicas
         soon = self.now + DRAIN_S
         if short:
-            kept = tuple(replace(item, until=min(item.until, soon)) for item in state.retained)
+            kept = tuple(
+                item if item.weight else replace(item, until=min(item.until, soon))
+                for item in state.retained
+            )
             state = replace(state, retained=kept)
         asked = self.policy.capacity
         if self.policy.strategy is not Strategy.CANARY:
             mode = Capacity.SURGE
-        elif short and state.retained and asked is Capacity.AUTO:
+        elif short and state.retained != state.carriers and asked is Capacity.AUTO:
             mode = _mode(state)
         else:
             mode = capacity.choose(asked, state.capacity, self.replicas, self.seen.needed, short)

@@ -10,9 +10,10 @@
 Pure and level-triggered: `step` returns the whole desired state, weights and all, so saying
 it twice changes nothing. Without memory it goes by what the world says (`recollection`). A revision
 that loses its traffic stays as `Retained` for a while: a replaced stable for `retain_stable_s`
-(the way back loads nothing, and takes one look), a withdrawn canary for `DRAIN_S` (gateways see
-weight 0 before its replicas are told to end). Only the clock, readiness and evidence move it
-forward; no evidence moves it nowhere, and after the progress deadline asks for a person.
+(the way back loads nothing, and takes one look), a withdrawn canary until stable can carry its
+share (`way_back`) and then for `DRAIN_S` (gateways see weight 0 before its replicas are told to
+end). Only the clock, readiness and evidence move it forward; no evidence moves it nowhere, and
+after the progress deadline asks for a person.
 """
 
 from dataclasses import replace
@@ -35,6 +36,7 @@ from pagelet_operator.core.rollout.state import (
 from pagelet_operator.core.rollout.trial import (
     Undecided,
     assess,
+    begin,
     carry,
     drop_canary,
     enter,
@@ -47,6 +49,7 @@ from pagelet_operator.core.rollout.trial import (
     undecided,
     wait_for,
 )
+from pagelet_operator.core.rollout.way_back import carrying_replicas, give_back, keeps
 
 Advance = tuple[RolloutState, str]
 
@@ -75,7 +78,12 @@ def step(
         state = outlive(adopt(state, look), seen.command)
     state, went_back = _follow_spec(state, look)
     state, commanded = obey(_with_weight(state, look), look)
-    state, reason = _advance(assess(look.find_room(state), look), look)
+    state = give_back(assess(look.find_room(state), look), look)
+    state, reason = _advance(state, look)
+    # Once more: a canary that gets traffic takes it from those before it.
+    state = give_back(state, look)
+    if state.phase is Phase.STABLE:
+        state = replace(state, message=keeps(state, look))
     if commanded is not None and (reason in _WAITING or commanded == "Aborted"):
         reason = commanded
     if unknown and reason == "FirstRevisionReady":
@@ -99,27 +107,18 @@ def _follow_spec(state: RolloutState, look: Look) -> tuple[RolloutState, bool]:
     if state.failed is not None and state.failed != target:
         state = replace(state, failed=None)
     if target == state.stable:
-        return replace(drop_canary(state, now), phase=Phase.STABLE, message=""), False
+        return replace(drop_canary(state, look), phase=Phase.STABLE, message=""), False
     if target in (state.canary, state.failed):
         return state, False
     back = any(item.revision == target and item.proven for item in state.retained)
-    state = drop_canary(state, now)
-    kept = tuple(item for item in state.retained if item.revision != target)
+    state = drop_canary(state, look)
     if back and look.fleet.ready(target) >= look.replicas and state.stable is not None:
         # What is left was on its way to users before somebody took it back: no way to return to.
         until = now + max(look.policy.retain_stable_s, DRAIN_S)
+        kept = tuple(item for item in state.retained if item.revision != target)
         kept = (*kept, Retained(state.stable, until))
         return replace(state, phase=Phase.STABLE, stable=target, retained=kept, message=""), True
-    state = replace(
-        state,
-        phase=Phase.STARTING,
-        canary=target,
-        step=0,
-        unready_since=now,
-        retained=kept,
-        message=f"waiting for {target} to become ready",
-    )
-    return state, False
+    return begin(state, target, look), False
 
 
 def _with_weight(state: RolloutState, look: Look) -> RolloutState:
@@ -134,10 +133,15 @@ def _advance(state: RolloutState, look: Look) -> Advance:
         return state, "RolloutFailed" if state.phase is Phase.FAILED else "Stable"
     found = look.canary(state)
     if found is not None and found.failure is not None:
-        return fail(state, look.now, found.failure), "ReplicaFailed"
+        return fail(state, look, found.failure), "ReplicaFailed"
     if is_condemned(state, look):
         why = state.assessment.message if state.assessment else ""
-        return fail(state, look.now, f"{state.canary} was withdrawn: {why}"), "AnalysisFailed"
+        return fail(state, look, f"{state.canary} was withdrawn: {why}"), "AnalysisFailed"
+    if look.waits_for_stable(state):
+        message = f"{state.canary} waits: {keeps(state, look)}"
+        return replace(state, phase=Phase.STARTING, unready_since=None, message=message), (
+            "WaitingForStable"
+        )
     if look.have(state) < look.need(state):
         return _wait(state, look)
     state = replace(state, unready_since=None)
@@ -162,7 +166,7 @@ def _wait(state: RolloutState, look: Look) -> Advance:
     limit_s = look.policy.progress_deadline_s
     if state.paused is None and look.now >= since + limit_s:
         text = f"{state.canary} had {have} of {need} replicas ready after {limit_s:g} s{why}"
-        return fail(state, look.now, text), "ProgressDeadlineExceeded"
+        return fail(state, look, text), "ProgressDeadlineExceeded"
     message = f"{state.canary} has {have} of {need} replicas ready{why}"
     state = replace(state, unready_since=since, message=message)
     if state.phase in ON_TRIAL:
@@ -187,7 +191,7 @@ def _pass_gates(state: RolloutState, look: Look) -> Advance:
             return _continue(carry(enter(state, look, state.step), look), look, "GatesPassed")
         case Verdict.FAIL:
             text = f"{state.canary} did not pass its gates: {seen.gates_message}"
-            return fail(state, look.now, text), "GateFailed"
+            return fail(state, look, text), "GateFailed"
         case Verdict.INCONCLUSIVE:
             return replace(waiting, undecided_since=None), "Gating"
         case Verdict.ERROR | None:
@@ -234,7 +238,8 @@ def _weights(state: RolloutState) -> dict[str, int]:
     if state.stable is None:
         return {}
     weight = (state.weight or 0) if state.phase in ON_TRIAL else 0
-    weights = {state.stable: 100 - weight}
+    kept = {item.revision: item.weight for item in state.carriers}
+    weights = {state.stable: 100 - weight - sum(kept.values()), **kept}
     if state.canary is not None:
         weights[state.canary] = weight
     return weights
@@ -250,11 +255,13 @@ def _roles(state: RolloutState) -> dict[str, Role]:
 
 
 def _replicas(state: RolloutState, look: Look) -> dict[str, int]:
-    if state.canary is None:
-        return {} if state.stable is None else {state.stable: look.model.replicas}
+    counts = carrying_replicas(state, look)
     room = look.room(state)
-    counts = {state.stable: room.stable, state.canary: room.canary}
-    return {revision: count for revision, count in counts.items() if revision is not None}
+    if state.stable is not None:
+        counts[state.stable] = look.model.replicas if state.canary is None else room.stable
+    if state.canary is not None:
+        counts[state.canary] = room.canary
+    return counts
 
 
 def _wake_at(state: RolloutState, look: Look) -> float | None:

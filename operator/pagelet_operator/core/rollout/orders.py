@@ -6,7 +6,7 @@ from pagelet_operator.core.gating import forgive
 from pagelet_operator.core.rollout.commands import Command, CommandKind
 from pagelet_operator.core.rollout.look import Look
 from pagelet_operator.core.rollout.state import ON_TRIAL, Answer, Pause, Phase, RolloutState
-from pagelet_operator.core.rollout.trial import Undecided, enter, fail
+from pagelet_operator.core.rollout.trial import Undecided, begin, enter, fail
 
 Step = tuple[RolloutState, str | None]
 """The state after a command, and its reason; None for a command that changed nothing."""
@@ -91,10 +91,11 @@ def _obeyed(state: RolloutState, look: Look, kind: CommandKind) -> tuple[Rollout
             return state, "Resumed", f"{canary} goes on where it was"
         case CommandKind.ABORT:
             text = f"{canary} was aborted by command"
-            return fail(state, look.now, text), "Aborted", text
+            state = fail(state, look, text)
+            return state, "Aborted", state.message
         case CommandKind.RETRY:
             failed = canary if state.stable is None else state.failed
-            return _again(state, failed, look.now), "Retried", f"{failed} is tried again"
+            return _again(state, failed or "", look), "Retried", f"{failed} is tried again"
 
 
 def _leave_step(state: RolloutState, look: Look) -> RolloutState:
@@ -102,19 +103,9 @@ def _leave_step(state: RolloutState, look: Look) -> RolloutState:
     return enter(state, look, state.step + 1 if state.phase in ON_TRIAL else state.step)
 
 
-def _again(state: RolloutState, revision: str | None, now: float) -> RolloutState:
-    kept = tuple(item for item in state.retained if item.revision != revision)
-    return replace(
-        state,
-        phase=Phase.STARTING,
-        canary=revision,
-        failed=None,
-        step=0,
-        unready_since=now,
-        retained=kept,
-        gates=forgive(state.gates, revision) if revision else state.gates,
-        message=f"waiting for {revision} to become ready",
-    )
+def _again(state: RolloutState, revision: str, look: Look) -> RolloutState:
+    state = replace(state, failed=None, gates=forgive(state.gates, revision))
+    return begin(state, revision, look)
 
 
 def resumed(state: RolloutState, now: float) -> RolloutState:

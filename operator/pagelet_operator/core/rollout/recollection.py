@@ -17,7 +17,11 @@ from pagelet_operator.core.rollout.trial import end_trial
 def forget_lost(state: RolloutState, target: str, fleet: Fleet, now: float) -> RolloutState:
     """Drop what is over, and what nobody can bring back because its template is gone."""
     known = {*fleet.revisions, target}
-    kept = tuple(r for r in state.retained if r.until > now and r.revision in known)
+    kept = tuple(
+        item
+        for item in state.retained
+        if item.revision in known and (item.weight or item.until > now)
+    )
     stable = state.stable if state.stable in known else None
     return replace(state, retained=kept, stable=stable)
 

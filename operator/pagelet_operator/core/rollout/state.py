@@ -47,12 +47,17 @@ ON_TRIAL = frozenset({Phase.PROGRESSING, Phase.AWAITING_APPROVAL, Phase.PROMOTIN
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """A revision without traffic that still has replicas, until a Unix time."""
+    """A revision that is neither stable nor on trial and still has replicas."""
 
     revision: str
     until: float
+    """When its replicas end, Unix seconds; while it has traffic, when stable is overdue."""
     proven: bool = False
     """Whether it served as stable and was replaced: going back to it needs no trial."""
+    weight: int = 0
+    """Traffic that it keeps because stable has no ready replicas for it yet, percent."""
+    capacity: Capacity | None = None
+    """Where it found room, while it has traffic; None for beside the stable. Never AUTO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,15 @@ class RolloutState:
     """Of load tests of what serves; no part of the rollout (`core.retest`)."""
     message: str = ""
     """Why the phase is what it is, for people."""
+
+    @property
+    def carriers(self) -> tuple[Retained, ...]:
+        """The dropped canaries that still answer for a stable that is not ready."""
+        return tuple(item for item in self.retained if item.weight)
+
+    def is_overdue(self, now: float) -> bool:
+        """Return whether stable takes longer to come back than a rollout may wait."""
+        return any(item.until <= now for item in self.carriers)
 
     @property
     def shown_phase(self) -> str:

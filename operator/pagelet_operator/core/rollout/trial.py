@@ -15,6 +15,7 @@ from pagelet_operator.core.rollout.state import (
     Retained,
     RolloutState,
 )
+from pagelet_operator.core.rollout.way_back import give_back
 
 
 class Undecided(StrEnum):
@@ -171,21 +172,59 @@ def end_trial(state: RolloutState) -> RolloutState:
     )
 
 
-def drop_canary(state: RolloutState, now: float) -> RolloutState:
-    """Take the canary's traffic away; its replicas end once no gateway sends it anything."""
+def begin(state: RolloutState, revision: str, look: Look) -> RolloutState:
+    """Put a revision on trial from the first step; one that answers for stable goes on with it."""
+    carried = next((item for item in state.carriers if item.revision == revision), None)
+    state = replace(
+        state,
+        phase=Phase.STARTING,
+        canary=revision,
+        step=0,
+        unready_since=look.now,
+        retained=tuple(item for item in state.retained if item.revision != revision),
+        message=f"waiting for {revision} to become ready",
+    )
+    if carried is None:
+        return state
+    return replace(
+        state,
+        phase=Phase.PROGRESSING,
+        step_started_at=look.now,
+        unready_since=None,
+        weight=carried.weight,
+        capacity=carried.capacity,
+        message=f"{revision} keeps {carried.weight} % and is tried anew",
+    )
+
+
+def drop_canary(state: RolloutState, look: Look) -> RolloutState:
+    """Take the canary's traffic away, as far as stable is ready for it; its replicas end once no
+    gateway sends it anything.
+    """
     if state.canary is None:
         return state
-    gone = Retained(state.canary, now + DRAIN_S)
-    return replace(end_trial(state), retained=(*state.retained, gone))
+    has_traffic = state.stable is not None and state.phase in ON_TRIAL
+    weight = (state.weight or 0) if has_traffic else 0
+    wait_s = max(look.policy.progress_deadline_s, DRAIN_S) if weight else DRAIN_S
+    gone = Retained(
+        state.canary,
+        look.now + wait_s,
+        weight=weight,
+        capacity=state.capacity if weight else None,
+    )
+    return give_back(replace(end_trial(state), retained=(*state.retained, gone)), look)
 
 
-def fail(state: RolloutState, now: float, why: str) -> RolloutState:
+def fail(state: RolloutState, look: Look, why: str) -> RolloutState:
     """Withdraw the canary, and do not try it again."""
     if state.stable is None:
         # Nothing serves, so nothing is taken away: it stays, and may yet become ready.
         return replace(state, phase=Phase.FAILED, message=why)
     failed = state.canary
-    return replace(drop_canary(state, now), phase=Phase.FAILED, failed=failed, step=0, message=why)
+    state = drop_canary(state, look)
+    if any(item.revision == failed for item in state.carriers):
+        why += f"; it answers only what {state.stable} has no ready replicas for"
+    return replace(state, phase=Phase.FAILED, failed=failed, step=0, message=why)
 
 
 def promote(state: RolloutState, look: Look) -> RolloutState:

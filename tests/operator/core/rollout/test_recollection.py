@@ -68,7 +68,8 @@ def test_a_canary_in_stables_place_keeps_all_traffic_and_is_judged(capacity) -> 
     assert passed.state.stable == B
     failed = step(undecided.state, model, alone, 75.0, saw(Verdict.FAIL, 75.0))
     failed = step(failed.state, model, alone, 90.0, saw(Verdict.FAIL, 90.0))
-    assert (failed.reason, failed.replicas) == ("AnalysisFailed", {A: 1})
+    assert (failed.reason, failed.replicas) == ("AnalysisFailed", {A: 1, B: 1})
+    assert failed.weights == {A: 0, B: 100}, "it answers until stable does"
 
 
 def test_traffic_goes_back_to_stable_only_as_its_replicas_become_ready() -> None:
