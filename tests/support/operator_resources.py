@@ -218,7 +218,48 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         resource(rollout={"analysis": {"metrics": [{"name": "itlP95", "max": "1s"}] * 2}}),
         "named twice",
     ),
+    (
+        "a rate above all there is",
+        resource(rollout={"analysis": {"metrics": [{"name": "errorRate", "max": "200%"}]}}),
+        "below 100",
+    ),
+    (
+        "a rate of all there is",
+        resource(rollout={"analysis": {"metrics": [{"name": "abandonRate", "max": "100.0%"}]}}),
+        "below 100",
+    ),
+    (
+        "a rate that may rise by all there is",
+        resource(
+            rollout={"analysis": {"metrics": [{"name": "timeoutRate", "maxIncreasePercent": 100}]}}
+        ),
+        "below 100",
+    ),
+    (
+        "a latency of nothing",
+        resource(rollout={"analysis": {"metrics": [{"name": "ttftP95", "max": "0ms"}]}}),
+        "above 0",
+    ),
+    (
+        "a speed that everything has",
+        resource(rollout={"analysis": {"metrics": [{"name": "tokensPerSecond", "min": "0.0"}]}}),
+        "above 0",
+    ),
 ]
+
+LEFT_OUT: list[tuple[str, dict[str, Any]]] = [
+    (part, {**MINIMAL, "spec": {**MINIMAL["spec"], part: None}})
+    for part in ("engine", "pod", "scaling", "rollout", "limits", "routing", "fallback")
+] + [
+    ("analysis", resource(rollout={"analysis": None})),
+    ("metrics", resource(rollout={"analysis": {"metrics": None}})),
+    ("steps", resource(rollout={"steps": None})),
+    ("a hold", resource(rollout={"steps": [{"weight": 5, "hold": None}]})),
+    ("tenants", resource(limits={"tenants": None})),
+    ("dtype", resource(engine={"dtype": None})),
+    ("model revision", resource(model={"revision": None})),
+]
+"""What has a default written as null, as a key is in YAML whose lines are commented out."""
 
 BAD_FOR_PARSE_ONLY: list[tuple[str, dict[str, Any], str]] = [
     ("a claim in capitals", resource(model={"source": "pvc://Weights/llama"}), "source"),

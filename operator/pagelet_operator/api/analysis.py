@@ -23,10 +23,14 @@ MetricName = Literal[
 
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
 _LIMIT_PATTERN = rf"^{_NUMBER}(ms|s|%)?$"
+_SHARE_PATTERN = r"^0*[0-9]{1,2}([.][0-9]+)?%$"
+"""Percent below 100."""
 
 _MORE_IS_WORSE = "queueDepth, rates and latencies have max and maxIncreasePercent"
 _LESS_IS_WORSE = "tokensPerSecond has min and maxDecreasePercent"
 _ONE_LIMIT = "needs max or maxIncreasePercent (tokensPerSecond: min or maxDecreasePercent)"
+_BELOW_100 = "a rate's limits are below 100, which is all there is: lower them"
+_ABOVE_0 = "a latency's max is above 0, which no answer meets, and a min, too, which every one does"
 _UNITS = "write a latency as 800ms or 2s, a rate as 1.5%, anything else as a plain number"
 
 
@@ -58,6 +62,17 @@ class AnalysisMetric(WireModel):
                     _UNITS,
                 ),
                 cel_rule("!has(self.min) || self.min.matches('[0-9]$')", _UNITS),
+                cel_rule(
+                    "!self.name.endsWith('Rate') || (!has(self.max) || "
+                    f"self.max.matches('{_SHARE_PATTERN}')) && "
+                    "(!has(self.maxIncreasePercent) || self.maxIncreasePercent < 100)",
+                    _BELOW_100,
+                ),
+                cel_rule(
+                    "(!has(self.max) || !self.max.endsWith('s') || self.max.matches('[1-9]')) && "
+                    "(!has(self.min) || self.min.matches('[1-9]'))",
+                    _ABOVE_0,
+                ),
             ]
         }
     )
@@ -76,7 +91,10 @@ class AnalysisMetric(WireModel):
         default=None,
         pattern=_LIMIT_PATTERN,
         max_length=16,
-        description="Most it may be, such as 800ms, 1.5% or 8 (queueDepth). Default: no limit.",
+        description=(
+            "Most it may be, such as 800ms, 1.5% or 8 (queueDepth); a rate's is below 100%, a "
+            "latency's above 0. Default: no limit."
+        ),
     )
     max_increase_percent: int | None = Field(
         default=None,
@@ -84,14 +102,14 @@ class AnalysisMetric(WireModel):
         le=10_000,
         description=(
             "How much more than stable's it may be, percent of stable's; of a rate, percentage "
-            "points, since percent of a rate near 0 mean nothing. Default: no limit."
+            "points below 100, since percent of a rate near 0 mean nothing. Default: no limit."
         ),
     )
     min: str | None = Field(
         default=None,
         pattern=_LIMIT_PATTERN,
         max_length=16,
-        description="Least that tokensPerSecond may be. Default: no limit.",
+        description="Least that tokensPerSecond may be, above 0. Default: no limit.",
     )
     max_decrease_percent: int | None = Field(
         default=None,
@@ -122,6 +140,18 @@ class AnalysisMetric(WireModel):
                 raise ValueError(f"{self.name} {limit!r}: {_UNITS}")
         return self
 
+    @model_validator(mode="after")
+    def _limits_can_be_kept_and_broken(self) -> Self:
+        metric, more = Metric(self.name), self.max_increase_percent
+        if metric in RATES:
+            is_all = self.max is not None and not re.fullmatch(_SHARE_PATTERN, self.max)
+            if is_all or (more is not None and more >= 100):
+                raise ValueError(f"{self.name}: {_BELOW_100}")
+        least = self.max if metric in QUANTILES else self.min
+        if least is not None and not re.search("[1-9]", least):
+            raise ValueError(f"{self.name} {least!r}: {_ABOVE_0}")
+        return self
+
 
 class Analysis(WireModel):
     """When a canary counts as worse than the stable revision."""
@@ -137,7 +167,10 @@ class Analysis(WireModel):
         default=20,
         ge=1,
         le=1_000_000,
-        description="Requests of the canary in a step before anything is said of it.",
+        description=(
+            "Requests of the canary in a step before anything is said of it; those that still "
+            "wait for their first token count for a Fail only."
+        ),
     )
     failure_limit: int = Field(
         default=2,

@@ -1,10 +1,11 @@
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operator_resources import BAD, BAD_FOR_PARSE_ONLY, MINIMAL, resource
+from operator_resources import BAD, BAD_FOR_PARSE_ONLY, LEFT_OUT, MINIMAL, resource
 from pagelet_operator.api.resource import InvalidResourceError, parse, template_spec, to_model
 
 EVERY_BAD = [*BAD, *BAD_FOR_PARSE_ONLY]
@@ -30,6 +31,34 @@ def test_all_problems_are_said_at_once():
         parse(resource(engine={"dtype": "int3", "maxNumSeqs": 0}))
     assert "spec.engine.dtype" in str(refusal.value)
     assert "spec.engine.maxNumSeqs" in str(refusal.value)
+
+
+def without_nulls(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {key: without_nulls(inner) for key, inner in part.items() if inner is not None}
+    return [without_nulls(inner) for inner in part] if isinstance(part, list) else part
+
+
+@pytest.mark.parametrize("document", [case[1] for case in LEFT_OUT], ids=[c[0] for c in LEFT_OUT])
+def test_null_is_what_leaving_it_out_is(document):
+    assert without_nulls(document) != document
+    found, wanted = to_model(parse(document)), to_model(parse(without_nulls(document)))
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"model": None}, "model"),
+        ({"model": {"source": None}}, "source"),
+        ({"model": {"source": "dummy://tiny"}, "engin": None}, "engin"),
+        ({"model": {"source": "dummy://tiny"}, "rollout": {"steps": [None]}}, "steps"),
+    ],
+)
+def test_null_is_no_value_for_what_is_needed_or_unknown(spec, field):
+    with pytest.raises(InvalidResourceError) as refusal:
+        parse({**MINIMAL, "spec": spec})
+    assert field in str(refusal.value)
 
 
 def test_a_long_value_is_cut_in_the_sentence():

@@ -9,7 +9,7 @@ import yaml
 
 from kube_cluster import Cluster
 from kube_fixtures import MODELS
-from operator_resources import BAD, BAD_FOR_PARSE_ONLY, MINIMAL, resource
+from operator_resources import BAD, BAD_FOR_PARSE_ONLY, LEFT_OUT, MINIMAL, resource
 from pagelet_operator.api.resource import InvalidResourceError, parse, to_model
 from pagelet_operator.kube.crd import CRD_NAME, crd, spec_schema, status_schema
 
@@ -84,6 +84,16 @@ class TestOnTheApiServer:
             # what is asked of the gateway.
             assert to_model(parse(stored)).revision == to_model(parse(document)).revision
             assert to_model(parse(stored)).traffic == to_model(parse(document)).traffic
+
+    @pytest.mark.parametrize("document", [c[1] for c in LEFT_OUT], ids=[c[0] for c in LEFT_OUT])
+    def test_null_means_to_the_server_what_it_means_to_the_models(
+        self, cluster: Cluster, namespace: str, document: dict[str, Any]
+    ) -> None:
+        status, stored = post(cluster, namespace, document)
+        assert status == 201, stored
+        found, wanted = to_model(parse(stored)), to_model(parse(document))
+        assert (found.revision, found.rollout) == (wanted.revision, wanted.rollout)
+        assert found.traffic == wanted.traffic
 
     @pytest.mark.parametrize(
         ("document", "field"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
