@@ -119,7 +119,7 @@ async def test_the_only_engine_may_be_replaced_a_moment_before_the_table_says_so
         gateway.apply(model("m", {"m-1": (100, [old.url])}))
         old.is_draining = True
         asks = [asyncio.create_task(post(session, gateway.url + PATH, ASK)) for _ in range(5)]
-        await until(lambda: len(old.received) == 5)
+        await until(lambda: old.received)
         gateway.apply(model("m", {"m-2": (100, [new.url])}))
         for status, body, headers in await asyncio.gather(*asks):
             assert status == 200
