@@ -2,7 +2,8 @@
 
 The world outlives the memory: replicas carry roles, and what had its replicas taken away is still
 known. So losing memory starts a trial anew and never ends one: who was stable stays it, even
-without a replica, and a canary that answers in its place keeps all traffic while it is tried.
+without a replica, and a canary that answers in its place keeps all traffic while it is tried. So
+does one that was dropped and answers alone, until stable does.
 """
 
 from dataclasses import replace
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pagelet_operator.core.model import Capacity, Fleet, RevisionFleet, Role, Strategy
 from pagelet_operator.core.rollout.commands import Command, CommandKind
 from pagelet_operator.core.rollout.look import Look
-from pagelet_operator.core.rollout.state import Answer, Phase, RolloutState
+from pagelet_operator.core.rollout.state import DRAIN_S, Answer, Phase, Retained, RolloutState
 from pagelet_operator.core.rollout.trial import end_trial
 
 
@@ -38,7 +39,8 @@ def adopt(state: RolloutState, look: Look) -> RolloutState:
     state = replace(state, stable=found.revision, retained=kept)
     if state.canary == found.revision:
         return end_trial(state)
-    return _left_alone(state, found, look)
+    state = _left_alone(state, found, look)
+    return _still_answering(state, found, look)
 
 
 def _stable(state: RolloutState, look: Look) -> RevisionFleet | None:
@@ -76,6 +78,33 @@ def _left_alone(state: RolloutState, stable: RevisionFleet, look: Look) -> Rollo
         capacity=Capacity.IN_PLACE if lends else None,
         message=f"{target.revision} answers in the place of {stable.revision} and is tried anew",
     )
+
+
+def _still_answering(state: RolloutState, stable: RevisionFleet, look: Look) -> RolloutState:
+    """Let what was retired keep all traffic while nobody else answers: it may have been on its way
+    back. Where there are gates nobody knows any more whether it passed them, so it gets nothing.
+    """
+    if stable.ready or state.canary is not None or look.policy.gated:
+        return state
+    apart = (stable.revision, look.model.revision)
+    found = [
+        item
+        for item in look.fleet.revisions.values()
+        if item.role is Role.RETIRED and item.ready and not item.failure
+        if item.revision not in apart
+    ]
+    if not found:
+        return state
+    last = max(found, key=lambda item: (item.ready, item.revision))
+    surge = look.policy.capacity is Capacity.SURGE or look.policy.strategy is not Strategy.CANARY
+    kept = Retained(
+        last.revision,
+        look.now + max(look.policy.progress_deadline_s, DRAIN_S),
+        weight=100,
+        capacity=None if surge else Capacity.IN_PLACE,
+    )
+    others = tuple(item for item in state.retained if item.revision != last.revision)
+    return replace(state, retained=(*others, kept))
 
 
 _REPEATABLE = frozenset({CommandKind.PAUSE, CommandKind.ABORT})

@@ -169,3 +169,36 @@ def test_a_restart_in_between_changes_nothing(ready, others, way) -> None:
     state = borrowed(HALF, {A: ready, B: others}, target, **seen).state
     stored = rollout_status(state).model_dump(by_alias=True)
     assert remembered(stored) == state
+
+
+@pytest.mark.parametrize(
+    ("target", "gated", "keeps"), [(A, False, 100), (C, False, 100), (A, True, 0)]
+)
+def test_what_answers_alone_on_its_way_back_outlives_the_memory_of_it(target, gated, keeps) -> None:
+    policy = replace(POLICY, capacity=Capacity.IN_PLACE, gated=gated)
+    marks = {A: Role.STABLE, B: Role.RETIRED}
+    model = a_model(target, rollout=policy)
+    found = step(RolloutState(), model, a_fleet({A: 0, B: 1}, marks), 10.0)
+    assert (found.state.stable, found.weights.get(B, 0)) == (A, keeps)
+    assert step(found.state, model, a_fleet({A: 1, B: 1}, marks), 20.0).weights[A] == 100
+
+
+def test_what_was_retired_beside_a_stable_that_answers_gets_nothing_for_lost_memory() -> None:
+    marks = {A: Role.STABLE, B: Role.RETIRED}
+    model = a_model(A, replicas=4, rollout=replace(POLICY, capacity=Capacity.BORROW))
+    assert step(RolloutState(), model, a_fleet({A: 1, B: 3}, marks), 10.0).weights == {A: 100}
+
+
+def test_the_next_canary_gets_its_replicas_in_the_look_that_frees_the_place() -> None:
+    waits = in_place(ALONE, a_fleet({A: 0, B: 1}), C)
+    freed = in_place(waits.state, a_fleet({A: 1, B: 1}), C, 20.0, needed=0)
+    assert (freed.reason, freed.replicas[C]) == ("CanaryNotReady", 1)
+    assert freed.state.unready_since == 20.0, "its deadline begins only now"
+
+
+def test_a_revision_tried_again_stays_where_it_found_room() -> None:
+    model, fleet = a_model(A, replicas=4), a_fleet({A: 2, B: 2})
+    seen = Observations(needed=3)
+    dropped = step(HALF, model, fleet, 10.0, seen).state
+    again = step(dropped, replace(model, revision=B), fleet, 20.0, seen)
+    assert (again.state.capacity, again.weights) == (Capacity.BORROW, {A: 67, B: 33})
