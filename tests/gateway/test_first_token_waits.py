@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.core import GaugeMetricFamily
 
-from gateway_faults import never_begins
+from gateway_faults import never_begins, stalls_in_the_stream
 from gateway_in_process import gateway_in_process
 from gateway_process import WAIT_S, model, until
 from gateway_upstream import Upstream, Wire
@@ -80,3 +80,16 @@ async def test_streams_without_a_token_wait_until_their_client_leaves(tmp_path, 
                 for name in ("silent", "mute"):
                     while await waiting(session, url, name):
                         pass
+
+
+async def test_a_stream_that_has_begun_waits_no_longer_though_it_stalls(tmp_path, session):
+    async with (
+        Upstream(stalls_in_the_stream) as engine,
+        gateway_in_process(tmp_path, model("m", {"m-1": (100, [engine.url])})) as url,
+    ):
+        body = {"model": "m", "stream": True, "messages": []}
+        async with session.post(url + "/v1/chat/completions", json=body) as answer:
+            await answer.content.readany()
+            async with asyncio.timeout(WAIT_S):
+                while await waiting(session, url, "m"):
+                    pass

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,8 +106,9 @@ def test_who_waits_never_makes_a_ttft_seem_better_or_surer(ended, held, metric):
 def test_who_waits_says_nothing_of_any_other_metric(held, metric):
     if metric in TTFTS:
         return
-    counted = window(requests=9, ttft=held, itl=held, queue_samples=9, output_tokens=3)
-    waits = window(requests=9, ttft=held, itl=held, queue_samples=9, output_tokens=3, waiting=held)
+    gaps = Histogram(BOUNDS, tuple(20 * count for count in held.counts))
+    counted = window(requests=9, ttft=held, itl=gaps, queue_samples=9, output_tokens=3)
+    waits = replace(counted, waiting=held)
     risks = {"low_risk": 0.1, "high_risk": 0.1}
     assert estimate(metric, counted, **risks) == estimate(metric, waits, **risks)
 
@@ -115,6 +118,13 @@ def test_those_that_wait_longer_than_any_has_taken_raise_the_median():
     held = Histogram(BOUNDS, (0, 0, 0, 0, 60))
     found = estimate(Metric.TTFT_P50, window(ttft=ended, waiting=held), low_risk=0.1, high_risk=0.1)
     assert found.value == float("inf")
+
+
+def test_where_nothing_has_ended_waits_bound_a_ttft_from_below_alone():
+    held = Histogram(BOUNDS, (0, 90, 0, 0, 0))
+    found = estimate(Metric.TTFT_P50, window(waiting=held), low_risk=0.1, high_risk=0.1)
+    assert found.low > BOUNDS[0]
+    assert found.high is None
 
 
 def test_waits_in_other_buckets_are_left_out():
