@@ -9,7 +9,6 @@ no counter and enters no log: a window has those of the newest reading, once, un
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -89,9 +88,11 @@ class Ledger:
         """Return who waits by the newest reading of each source."""
         newest, total = max(self._read_at.values(), default=0.0), _NO_COUNTS.waiting
         for (source, named), last in self._last.items():
-            if named == key and self._read_at[source] >= newest - FRESH_S:
-                with suppress(ValueError):  # Buckets of another version: left out.
-                    total = total + last.waiting
+            is_fresh = self._read_at[source] >= newest - FRESH_S
+            # Buckets of a gateway of another version are left out.
+            fits = not total.total or last.waiting.bounds == total.bounds
+            if named == key and is_fresh and fits:
+                total = total + last.waiting
         return total
 
     def _append(self, key: Key, entry: Window) -> None:
