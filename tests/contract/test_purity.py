@@ -15,7 +15,7 @@ CORES = {
     "pagelet_bench": ROOT / "bench/pagelet_bench/core",
 }
 ALLOWED = {
-    "bisect", "collections", "dataclasses", "enum", "functools", "hashlib", "heapq", "itertools",
+    "bisect", "collections", "dataclasses", "difflib", "enum", "functools", "hashlib", "heapq", "itertools",
     "json", "math", "re", "struct", "types", "typing",
 }  # fmt: skip
 
