@@ -15,8 +15,8 @@ CORES = {
     "pagelet_bench": ROOT / "bench/pagelet_bench/core",
 }
 ALLOWED = {
-    "bisect", "collections", "dataclasses", "difflib", "enum", "functools", "hashlib", "heapq", "itertools",
-    "json", "math", "re", "struct", "types", "typing",
+    "bisect", "collections", "dataclasses", "difflib", "enum", "functools", "hashlib", "heapq",
+    "itertools", "json", "math", "re", "struct", "types", "typing",
 }  # fmt: skip
 
 
