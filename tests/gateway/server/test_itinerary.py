@@ -302,6 +302,9 @@ async def test_clients_in_a_hurry_open_no_circuit(gateway, session):
 async def test_a_request_whose_revision_lost_its_share_meanwhile_is_dealt_again(gateway, session):
     """The only engine drains, and what replaces it is a canary with all the traffic."""
     async with Upstream(refuses_to_drain) as old, Upstream() as new:
+        gateway.apply(model("m", {"m-2": (100, [new.url])}))
+        for _ in range(50):  # retries are a share of all requests, and earlier tests had some
+            assert (await ask(gateway, session))[0] == 200
         gateway.apply(model("m", {"m-1": (100, [old.url]), "m-2": (0, [new.url])}))
         asks = [asyncio.create_task(ask(gateway, session)) for _ in range(5)]
         await until(lambda: len(old.received) >= 1)
