@@ -1,6 +1,9 @@
 """`pagelet up` under load: replicas come and go, and nobody's answer suffers by it."""
 
+import os
 import threading
+
+import pytest
 
 from local_client import chat
 from local_processes import until_sync
@@ -45,6 +48,10 @@ def ready(up):
     return len(up.routes()["models"][0]["revisions"][0]["endpoints"])
 
 
+@pytest.mark.skipif(
+    "PAGELET_SLOW_TESTS" not in os.environ,
+    reason="a load and its end take over a minute; PAGELET_SLOW_TESTS=1 runs this",
+)
 def test_a_second_replica_comes_with_the_load_and_goes_with_it_and_no_request_fails(tmp_path):
     with Up(write(tmp_path / "model.yaml", MODEL), state_dir=tmp_path / "state", real=True) as up:
         up.wait_for("Serving")

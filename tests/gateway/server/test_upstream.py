@@ -69,9 +69,10 @@ async def test_what_the_engine_may_have_begun_draws_on_the_budget(gateway, sessi
     engine = ClosesIdle(end)
     async with Upstream(engine) as upstream:
         gateway.apply(model(end.__name__, {"b-1": (100, [upstream.url])}))
-        assert await ask(gateway, session, end.__name__) == 200
-        assert await ask(gateway, session, end.__name__) == 200
-        assert engine.num_met == 1
+        for _ in range(20):  # a question about the load may have the idle connection just now
+            assert await ask(gateway, session, end.__name__) == 200
+            if engine.num_met:
+                break
         counts = await samples(session, gateway, "retries_total")
-        assert counts[f"{end.__name__}:reset"] == 1
+        assert counts[f"{end.__name__}:reset"] == engine.num_met == 1
         assert counts[f"{end.__name__}:stale_connection"] == 0
