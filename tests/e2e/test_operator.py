@@ -154,7 +154,7 @@ def test_a_model_is_served_changed_and_deleted_with_the_rights_of_the_manifest_o
         assert operator.get("/readyz")[0] == 200
         exposition = operator.get("/metrics")[1]
         assert 'phase="Stable"} 1.0' in exposition
-        assert 'kind="Bug"' not in exposition
+        assert 'pagelet_operator_reconcile_errors_total{kind="Bug"} 0.0' in exposition
 
         assert cluster.request("DELETE", path)[0] == 200
         eventually(lambda: not cluster.get(deployments)["items"], "its children are collected")

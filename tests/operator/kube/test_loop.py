@@ -66,7 +66,7 @@ async def test_a_resource_becomes_a_deployment_services_a_snapshot_and_status(
         assert status["observedGeneration"] == 1
         assert {c["type"]: c["status"] for c in status["conditions"]} == {
             "Accepted": "True", "Applied": "True", "Ready": "False", "Progressing": "True",
-            "Stalled": "False",
+            "Stalled": "False", "TrafficShaped": "False",
         }  # fmt: skip
         assert "endpoint" not in status
 
