@@ -3,6 +3,7 @@ import resource
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from pagelet_gateway.server.descriptors import MAX_CONNECTIONS, clients_within, raise_limit
 
@@ -26,4 +27,8 @@ def test_a_limit_that_cannot_be_raised_does_not_keep_the_gateway_from_starting(m
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 200))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    raise_limit()
+    with capture_logs() as told:
+        raise_limit()
+    assert [line["reason"] for line in told if line["log_level"] == "warning"] == [
+        "current limit exceeds maximum limit"
+    ]

@@ -84,10 +84,11 @@ async def test_running_delivers_a_change_by_itself(tmp_path):
 
 
 async def test_a_table_that_its_reader_fails_on_does_not_end_the_watch(tmp_path):
-    path, came = tmp_path / "t.json", asyncio.Event()
+    path, failed, came = tmp_path / "t.json", asyncio.Event(), asyncio.Event()
 
     def take(raw: bytes) -> bool:
         if bytes(raw) == b"one":
+            failed.set()
             raise OverflowError("a bug of the reader")
         came.set()
         return True
@@ -95,8 +96,9 @@ async def test_a_table_that_its_reader_fails_on_does_not_end_the_watch(tmp_path)
     watched = FileSource(path, take, interval_s=0.01)
     replace(path, b"one")
     running = asyncio.create_task(watched.run())
-    await asyncio.sleep(0)
-    replace(path, b"two!")
     async with asyncio.timeout(20):
+        await failed.wait()
+        replace(path, b"two!")
         await came.wait()
+    assert not running.done()
     running.cancel()
